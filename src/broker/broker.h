@@ -1,0 +1,94 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Broker, publishing: the contract of what carries messages between services.
+ *
+ * An implementation embeds struct ow_broker as its first member and sets `ops`. A broker belongs to one
+ * thread (threads of a library stay behind it and wake the loop through a descriptor).
+ *
+ * send() may only queue. Acceptance comes later, from step(), as one receipt per message, and only from
+ * the broker's own acknowledgement. A message for which no receipt has come was not accepted, as far as
+ * anybody knows. After an error from send(), step() or a transaction, or after close(), every message
+ * without a receipt is forgotten by the broker and the caller sends it again.
+ *
+ * keeps_order: what was sent first is accepted first, the broker's own retries included; when a message
+ * comes back as RETRY, so does every later one of its key that was in flight.
+ */
+#ifndef OW_BROKER_BROKER_H
+#define OW_BROKER_BROKER_H
+
+#include "base/wait.h"
+#include "core/message.h"
+
+enum ow_verdict {
+    OW_ACCEPTED,
+    OW_RETRY,    /* not accepted, or not known to be; the same message may be accepted later */
+    OW_REJECTED, /* this broker will never accept this message */
+};
+
+struct ow_receipt {
+    uint64_t token; /* as given to send() */
+    enum ow_verdict verdict;
+    char reason[184]; /* why not; "" when accepted */
+};
+
+struct ow_broker;
+
+struct ow_broker_ops {
+    const char *name; /* "journal" */
+    bool keeps_order;
+    bool has_transactions; /* the slots txn_* and was_accepted are there, and send() needs a transaction */
+
+    int (*open)(struct ow_broker *broker, struct ow_error *err);
+
+    /* Takes the message on. Its bytes are the caller's and live until its receipt, close() or an error.
+       OW_EAGAIN: full now; step() and wait() first. */
+    int (*send)(struct ow_broker *broker, const struct ow_message *message, uint64_t token, struct ow_error *err);
+    /* Works on what was sent; writes at most `max` receipts and returns how many. Does not block. Fewer than
+       `max` means: no more for now. */
+    int (*step)(struct ow_broker *broker, struct ow_receipt *receipts, size_t max, struct ow_error *err);
+    void (*wait)(struct ow_broker *broker, struct ow_wait *wait);
+    void (*close)(struct ow_broker *broker);   /* may be opened again */
+    void (*discard)(struct ow_broker *broker); /* closes and frees */
+
+    /* Transactions: all that was sent between begin and commit is accepted together with the position, or
+       none of it. After commit, step() gives the receipts. */
+    int (*txn_begin)(struct ow_broker *broker, struct ow_error *err);
+    int (*txn_commit)(struct ow_broker *broker, const char *source, struct ow_position position, struct ow_error *err);
+    void (*txn_abort)(struct ow_broker *broker);
+    /* 1: the position of the last committed transaction of this source; 0: it has none. */
+    int (*last_position)(struct ow_broker *broker, const char *source, struct ow_position *ret, struct ow_error *err);
+    /* 1: this message, which stands at or before last_position, is one that was accepted but perhaps not
+       confirmed; 0: it never was accepted (its source went back in time). */
+    int (*was_accepted)(struct ow_broker *broker, const char *source, const struct ow_message *message,
+                        struct ow_error *err);
+};
+
+struct ow_broker {
+    const struct ow_broker_ops *ops;
+};
+
+/* --- the embedded journal (journal/) ------------------------------------------------------------------ */
+
+struct ow_journal_options {
+    const char *path;        /* copied */
+    uint32_t partitions;     /* of a topic that is made now; 0: 4 */
+    int64_t retention_ms;    /* records older than this may go; 0: kept for ever. Default 7 d in the URL */
+    int64_t retention_bytes; /* above this much used space the oldest go; 0: no bound */
+};
+int ow_journal_broker_new(const struct ow_journal_options *options, struct ow_broker **ret,
+                          struct ow_error *err) OW_MUST_CHECK;
+
+/* --- a file of JSON lines, and standard output (lines.c) ---------------------------------------------- */
+
+enum ow_fsync { OW_FSYNC_ALWAYS, OW_FSYNC_NEVER };
+
+struct ow_file_options {
+    const char *path;     /* copied; NULL: standard output */
+    enum ow_fsync fsync;  /* ALWAYS: accepted means synced */
+    int64_t rotate_bytes; /* 0: never; PATH becomes PATH.1, PATH.1 becomes PATH.2 … */
+    uint32_t keep;        /* rotated files kept; 0: all */
+};
+int ow_file_broker_new(const struct ow_file_options *options, struct ow_broker **ret,
+                       struct ow_error *err) OW_MUST_CHECK;
+
+#endif

@@ -1,0 +1,139 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "core/message.h"
+
+#include <stdlib.h>
+
+const struct ow_message_limits ow_message_limits_default = {
+    .payload_bytes_max = 1 << 20,
+    .key_bytes_max = 64 << 10,
+    .headers_bytes_max = 64 << 10,
+    .header_count_max = 256,
+    .topic_bytes_max = 249,
+};
+
+static bool has_control(struct ow_bytes bytes)
+{
+    for (size_t i = 0; i < bytes.size; i++)
+        if ((unsigned char)bytes.data[i] < 0x20 || bytes.data[i] == 0x7f)
+            return true;
+    return false;
+}
+
+/* A short piece of text that names something: UTF-8, no control characters, within a limit. */
+static int check_name(const char *field, struct ow_bytes bytes, size_t size_max, struct ow_error *err)
+{
+    if (bytes.size > size_max)
+        return ow_error_set(err, OW_ETOOBIG, "%s has %zu bytes, the limit is %zu", field, bytes.size, size_max);
+    if (!ow_utf8_is_valid(bytes))
+        return ow_error_set(err, OW_EINVALID, "%s is not valid UTF-8", field);
+    if (has_control(bytes))
+        return ow_error_set(err, OW_EINVALID, "%s has a control character or a line break in it", field);
+    return 0;
+}
+
+static int check_headers(const struct ow_message *m, const struct ow_message_limits *limits, struct ow_error *err)
+{
+    if (m->header_count > limits->header_count_max)
+        return ow_error_set(err, OW_ETOOBIG, "the message has %zu headers, the limit is %zu", m->header_count,
+                            limits->header_count_max);
+    size_t bytes = 0;
+    for (size_t i = 0; i < m->header_count; i++) {
+        const struct ow_header *h = &m->headers[i];
+        if (!h->name.data || h->name.size == 0)
+            return ow_error_set(err, OW_EINVALID, "a header has an empty name");
+        int r = check_name("a header name", h->name, limits->headers_bytes_max, err);
+        if (r < 0)
+            return r;
+        for (size_t k = 0; k < h->value.size; k++)
+            if (h->value.data[k] == '\n' || h->value.data[k] == '\r' || h->value.data[k] == '\0')
+                return ow_error_set(err, OW_EINVALID, "header \"%.*s\" has a line break or NUL in its value",
+                                    OW_PRINT(h->name));
+        if (!ow_utf8_is_valid(h->value))
+            return ow_error_set(err, OW_EINVALID, "header \"%.*s\" is not valid UTF-8", OW_PRINT(h->name));
+        bytes += h->name.size + h->value.size;
+    }
+    if (bytes > limits->headers_bytes_max)
+        return ow_error_set(err, OW_ETOOBIG, "the headers have %zu bytes, the limit is %zu", bytes,
+                            limits->headers_bytes_max);
+    return 0;
+}
+
+int ow_message_check(const struct ow_message *m, const struct ow_message_limits *limits, struct ow_error *err)
+{
+    const struct {
+        const char *name;
+        struct ow_bytes bytes;
+        size_t size_max;
+        bool is_needed;
+    } fields[] = {
+        {"id", m->id, limits->key_bytes_max, true},
+        {"aggregatetype", m->aggregate_type, limits->key_bytes_max, false},
+        {"aggregateid", m->aggregate_id, limits->key_bytes_max, false},
+        {"type", m->type, limits->key_bytes_max, false},
+        {"key", m->key, limits->key_bytes_max, false},
+        {"topic", m->topic, limits->topic_bytes_max, false},
+    };
+    for (size_t i = 0; i < sizeof fields / sizeof fields[0]; i++) {
+        if (fields[i].is_needed && fields[i].bytes.size == 0)
+            return ow_error_set(err, OW_EINVALID, "%s is empty", fields[i].name);
+        int r = check_name(fields[i].name, fields[i].bytes, fields[i].size_max, err);
+        if (r < 0)
+            return r;
+    }
+    if (m->topic.data && m->topic.size == 0)
+        return ow_error_set(err, OW_EINVALID, "topic is empty");
+    if (m->payload.size > limits->payload_bytes_max)
+        return ow_error_set(err, OW_ETOOBIG, "payload has %zu bytes, the limit is %zu", m->payload.size,
+                            limits->payload_bytes_max);
+    return check_headers(m, limits, err);
+}
+
+size_t ow_message_size(const struct ow_message *m)
+{
+    size_t size = sizeof *m + m->header_count * sizeof *m->headers + m->id.size + m->topic.size + m->key.size +
+                  m->type.size + m->aggregate_type.size + m->aggregate_id.size + m->payload.size;
+    for (size_t i = 0; i < m->header_count; i++)
+        size += m->headers[i].name.size + m->headers[i].value.size;
+    return size;
+}
+
+/* Copies the bytes to *at and moves it on; null stays null, and empty stays a non-null pointer. */
+static struct ow_bytes put(char **at, struct ow_bytes bytes)
+{
+    if (!bytes.data)
+        return OW_NULL_BYTES;
+    struct ow_bytes copy = {*at, bytes.size};
+    if (bytes.size)
+        memcpy(*at, bytes.data, bytes.size);
+    *at += bytes.size;
+    return copy;
+}
+
+struct ow_message *ow_message_copy(const struct ow_message *m)
+{
+    /* One spare byte, so that an empty field at the very end still points into the block. */
+    struct ow_message *copy = malloc(ow_message_size(m) + 1);
+    if (!copy)
+        return NULL;
+    struct ow_header *headers = (struct ow_header *)(copy + 1);
+    char *at = (char *)(headers + m->header_count);
+    *copy = *m;
+    copy->headers = m->header_count ? headers : NULL;
+    copy->id = put(&at, m->id);
+    copy->topic = put(&at, m->topic);
+    copy->key = put(&at, m->key);
+    copy->type = put(&at, m->type);
+    copy->aggregate_type = put(&at, m->aggregate_type);
+    copy->aggregate_id = put(&at, m->aggregate_id);
+    copy->payload = put(&at, m->payload);
+    for (size_t i = 0; i < m->header_count; i++) {
+        headers[i].name = put(&at, m->headers[i].name);
+        headers[i].value = put(&at, m->headers[i].value);
+    }
+    return copy;
+}
+
+void ow_message_free(struct ow_message *message)
+{
+    free(message);
+}

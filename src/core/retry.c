@@ -1,0 +1,28 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "core/retry.h"
+
+const struct ow_retry_policy ow_retry_policy_default = {
+    .initial_ms = 100, .max_ms = 30000, .multiplier = 2, .jitter = 0.2, .attempts_max = 0};
+
+int64_t ow_retry_delay_ms(const struct ow_retry_policy *policy, uint32_t failures, double dice)
+{
+    double delay = (double)policy->initial_ms, cap = (double)policy->max_ms;
+    for (uint32_t i = 1; i < failures && delay < cap && policy->multiplier > 1; i++)
+        delay *= policy->multiplier;
+    if (delay > cap)
+        delay = cap;
+    delay *= 1 + policy->jitter * (2 * dice - 1);
+    if (delay > cap)
+        delay = cap;
+    return delay < 1 ? 1 : (int64_t)delay;
+}
+
+enum ow_retry_decision ow_retry_decide(const struct ow_retry_policy *policy, uint32_t failures,
+                                       enum ow_error_class class)
+{
+    if (class == OW_CLASS_PERMANENT)
+        return OW_RETRY_ASIDE;
+    if (policy->attempts_max && failures >= policy->attempts_max && class == OW_CLASS_RETRYABLE)
+        return OW_RETRY_ASIDE;
+    return OW_RETRY_AGAIN;
+}

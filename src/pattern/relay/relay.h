@@ -1,0 +1,98 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Relay: source -> broker. Written against the contracts alone; the world (clock, dice) comes in through
+ * struct ow_world, so that the same code runs in the daemon and in the simulator.
+ *
+ * The life of one message:
+ *
+ *   source.next -> check -> route -> window -> broker.send -> broker.step (its receipt)
+ *      -> accepted: settled | retry: back off, its key waits | rejected: source.set_aside, then settled
+ *      -> the oldest settled ones leave the window -> source.confirm
+ *
+ * A broker with transactions takes a batch and the source's position together; after a crash the relay asks
+ * it about every message at or before that position, so that nothing is accepted twice, and nothing is
+ * passed over because a database was restored from a backup.
+ *
+ * Errors of a source or broker of class RETRYABLE make the relay close that side, wait, and open it again,
+ * for ever; what was in flight is sent again. Other errors end ow_relay_step() with the error.
+ */
+#ifndef OW_PATTERN_RELAY_RELAY_H
+#define OW_PATTERN_RELAY_RELAY_H
+
+#include "broker/broker.h"
+#include "core/retry.h"
+#include "core/route.h"
+#include "core/window.h"
+#include "source/source.h"
+
+struct ow_world {
+    int64_t (*now_ms)(void *context); /* monotonic */
+    double (*dice)(void *context);    /* [0, 1) */
+    void *context;
+};
+extern const struct ow_world ow_world_real;
+
+enum ow_relay_event {
+    OW_RELAY_STANDBY,   /* another relay works on this source; told once */
+    OW_RELAY_WORKING,   /* source and broker are open */
+    OW_RELAY_TROUBLE,   /* a side failed and is tried again; text says which and why; told once until it works */
+    OW_RELAY_BACK,      /* works again after trouble */
+    OW_RELAY_ASIDE,     /* a message became a dead letter; text has id and reason */
+    OW_RELAY_WENT_BACK, /* the source has messages at or before the recorded position that were never accepted */
+};
+typedef void ow_relay_listener(void *context, enum ow_relay_event event, const char *text);
+
+struct ow_relay_options {
+    const char *topic; /* template; NULL: "outbox.event.${!aggregatetype}" */
+    const char *key;   /* template; NULL: "${!aggregateid}" */
+    struct ow_message_limits limits;
+    struct ow_window_limits window;   /* keeps_order is taken from the broker */
+    struct ow_retry_policy retry;     /* for messages */
+    struct ow_retry_policy reconnect; /* for source and broker; attempts_max is ignored */
+    struct ow_world world;
+    ow_relay_listener *listener; /* may be NULL */
+    void *listener_context;
+};
+void ow_relay_options_default(struct ow_relay_options *options);
+
+struct ow_relay_counters { /* since ow_relay_init() */
+    uint64_t read, sent, accepted, retried, set_aside, confirmed, already_accepted;
+};
+
+struct ow_relay {
+    struct ow_relay_counters counters;
+    struct ow_window window;
+    bool is_draining; /* set by ow_relay_drain() */
+    /* private to relay.c */
+    struct ow_source *source;
+    struct ow_broker *broker;
+    struct ow_relay_options options;
+    struct ow_route topic, key;
+    struct ow_buf topic_scratch, key_scratch;
+    bool source_is_open, broker_is_open, is_resumed, is_standing_by, has_trouble, has_been_working, source_is_dry,
+        went_back_was_told, txn_is_open;
+    uint32_t source_failures, broker_failures;
+    int64_t source_due_ms, broker_due_ms;
+    struct ow_position known;       /* the broker's last position; zero: none */
+    struct ow_message *spare;       /* read and routed, but the window had no room */
+    struct ow_position *confirming; /* positions that left the window and are not confirmed yet */
+    size_t confirming_count;
+};
+
+/* source and broker stay the caller's and must outlive the relay. OW_EINVALID: a template is wrong. */
+int ow_relay_init(struct ow_relay *relay, const struct ow_relay_options *options, struct ow_source *source,
+                  struct ow_broker *broker, struct ow_error *err) OW_MUST_CHECK;
+/* Closes source and broker. */
+void ow_relay_done(struct ow_relay *relay);
+
+/* Opens both sides now and returns the first error, also a RETRYABLE one: for the start, when a person is
+   there to see it. OW_ESTANDBY is no error here: it is told to the listener, and step() keeps trying. */
+int ow_relay_start(struct ow_relay *relay, struct ow_error *err) OW_MUST_CHECK;
+/* Does what can be done now, without blocking but for the store, and says in `wait` what to wait for. */
+int ow_relay_step(struct ow_relay *relay, struct ow_wait *wait, struct ow_error *err) OW_MUST_CHECK;
+/* From now on nothing is read; step() until ow_relay_is_idle(). */
+void ow_relay_drain(struct ow_relay *relay);
+/* Nothing is in the window or waits to be confirmed, and the source had nothing more (or is not asked). */
+bool ow_relay_is_idle(const struct ow_relay *relay);
+
+#endif

@@ -1,0 +1,71 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Source: the contract of what yields messages in an order that can be resumed.
+ *
+ * An implementation embeds struct ow_source as its first member and sets `ops`. A source belongs to one
+ * thread; on a network it never blocks inside a call (wait() says what it waits for); calls of a store
+ * underneath may block for a statement timeout.
+ *
+ * Order of calls: open, resume, then next / confirm / set_aside / wait in any order, close. After an error
+ * of class RETRYABLE from any of them the caller closes and opens again; nothing is lost by that: what was
+ * yielded and not confirmed is yielded again.
+ *
+ * `confirm` is the only call that lets a database forget, and only the relay calls it.
+ */
+#ifndef OW_SOURCE_SOURCE_H
+#define OW_SOURCE_SOURCE_H
+
+#include "base/wait.h"
+#include "core/message.h"
+
+struct ow_source;
+
+struct ow_source_ops {
+    const char *name; /* "outbox by polling" */
+
+    /* Connects and makes sure that this is the only relay at work on it: OW_ESTANDBY if another is (call
+       again later). Any other error is as the store's. */
+    int (*open)(struct ow_source *source, struct ow_error *err);
+    /* A text that names this source for ever, also after the file was moved; for positions that a broker
+       keeps. The source's own, until close. */
+    const char *(*identity)(struct ow_source *source);
+    /* Where a broker knows a position: what lies at or before it need not be yielded by a log. A polled
+       outbox yields what rows there are; the relay asks the broker about them. NULL: from the start. */
+    int (*resume)(struct ow_source *source, const struct ow_position *position, struct ow_error *err);
+
+    /* 1: *ret is the next message, its bytes the source's until the next call of any slot.
+       0: nothing now; wait() says when to ask again. */
+    int (*next)(struct ow_source *source, struct ow_message *ret, struct ow_error *err);
+
+    /* The messages at these positions, rising, are accepted or set aside, and so is everything before them:
+       the source may forget them. A log takes the last one; a polled outbox forgets exactly these rows. */
+    int (*confirm)(struct ow_source *source, const struct ow_position *positions, size_t count, struct ow_error *err);
+
+    /* Records durably, beside the source, that this message became a dead letter, with its reason. The
+       message is confirmed later like any other. Doing it again changes nothing. */
+    int (*set_aside)(struct ow_source *source, const struct ow_message *message, const char *reason, uint32_t attempts,
+                     struct ow_error *err);
+
+    void (*wait)(struct ow_source *source, struct ow_wait *wait);
+    void (*close)(struct ow_source *source);   /* may be opened again */
+    void (*discard)(struct ow_source *source); /* closes and frees */
+};
+
+struct ow_source {
+    const struct ow_source_ops *ops;
+};
+
+/* --- an outbox table in a store, by polling (outbox_polling.c) --------------------------------------- */
+
+enum ow_outbox_after { OW_OUTBOX_DELETE, OW_OUTBOX_MARK };
+
+struct ow_outbox_polling_options {
+    const char *path;           /* of the SQLite file; copied */
+    enum ow_outbox_after after; /* what becomes of accepted rows */
+    int64_t keep_marked_ms;     /* OW_OUTBOX_MARK: marked rows older than this are deleted; 0: kept for ever */
+    uint32_t batch_max;         /* rows read at a time; 0: 1,000 */
+};
+int ow_outbox_polling_new(const struct ow_outbox_polling_options *options, struct ow_source **ret,
+                          struct ow_error *err) OW_MUST_CHECK;
+
+#endif
