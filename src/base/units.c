@@ -50,6 +50,88 @@ char *ow_time_format(int64_t wall_ms, char to[OW_TIME_TEXT_SIZE])
     return to;
 }
 
+/* `count` digits at *s as a number within [low, high], then the character `then` (0: none); -1 if not. */
+static int read_digits(const char **s, const char *end, int count, int low, int high, char then)
+{
+    int number = 0;
+    if (end - *s < count + (then != 0))
+        return -1;
+    for (int i = 0; i < count; i++, (*s)++) {
+        if (**s < '0' || **s > '9')
+            return -1;
+        number = number * 10 + (**s - '0');
+    }
+    if (number < low || number > high || (then && (**s | 0x20) != (then | 0x20)))
+        return -1;
+    *s += then != 0;
+    return number;
+}
+
+/* "Z" or "+02:00": minutes. */
+static bool read_offset(const char *s, const char *end, int64_t *ret_minutes)
+{
+    *ret_minutes = 0;
+    if (end - s == 1)
+        return *s == 'Z' || *s == 'z';
+    if (end - s != 6 || (*s != '+' && *s != '-'))
+        return false;
+    int sign = *s++ == '-' ? -1 : 1;
+    int hours = read_digits(&s, end, 2, 0, 23, ':'), minutes = read_digits(&s, end, 2, 0, 59, 0);
+    *ret_minutes = sign * (hours * 60 + minutes);
+    return hours >= 0 && minutes >= 0;
+}
+
+static bool parse_time(const char *s, const char *end, int64_t *ret_ms)
+{
+    int year = read_digits(&s, end, 4, 0, 9999, '-'), month = read_digits(&s, end, 2, 1, 12, '-');
+    int day = read_digits(&s, end, 2, 1, 31, 'T'), hour = read_digits(&s, end, 2, 0, 23, ':');
+    int minute = read_digits(&s, end, 2, 0, 59, ':'), second = read_digits(&s, end, 2, 0, 60, 0);
+    if (year < 0 || month < 0 || day < 0 || hour < 0 || minute < 0 || second < 0)
+        return false;
+    struct tm tm = {.tm_year = year - 1900, .tm_mon = month - 1, .tm_mday = day, .tm_hour = hour, .tm_min = minute};
+    int64_t seconds = timegm(&tm), ms = 0, offset;
+    if (tm.tm_mday != day) /* the 31st of a month that has no such day */
+        return false;
+    if (s < end && *s == '.') {
+        const char *digits = ++s;
+        for (int scale = 100; s < end && *s >= '0' && *s <= '9'; s++, scale /= 10)
+            ms += (*s - '0') * scale;
+        if (s == digits)
+            return false;
+    }
+    if (!read_offset(s, end, &offset))
+        return false;
+    *ret_ms = (seconds + second - offset * 60) * 1000 + ms;
+    return true;
+}
+
+/* Milliseconds as a bare number: how ow_time_format() writes what no four-digit year holds. */
+static bool parse_milliseconds(const char *s, const char *end, int64_t *ret_ms)
+{
+    int64_t number = 0;
+    bool is_negative = s < end && *s == '-';
+    s += is_negative;
+    if (s == end)
+        return false;
+    for (; s < end; s++) /* counts downwards: the lowest number has no positive twin */
+        if (*s < '0' || *s > '9' || __builtin_mul_overflow(number, 10, &number) ||
+            __builtin_sub_overflow(number, *s - '0', &number))
+            return false;
+    if (!is_negative && number == INT64_MIN)
+        return false;
+    *ret_ms = is_negative ? number : -number;
+    return true;
+}
+
+int ow_time_parse(struct ow_bytes text, int64_t *ret_wall_ms, struct ow_error *err)
+{
+    const char *end = text.data + text.size;
+    if (text.size == 0 ||
+        (!parse_time(text.data, end, ret_wall_ms) && !parse_milliseconds(text.data, end, ret_wall_ms)))
+        return ow_error_set(err, OW_EINVALID, "\"%.*s\" is not a time; write 2026-11-21T12:40:00Z", OW_PRINT(text));
+    return 0;
+}
+
 struct unit {
     const char *name;
     int64_t factor;

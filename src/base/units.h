@@ -14,6 +14,8 @@ double ow_dice_roll(void);           /* [0, 1), from the system's generator; any
 #define OW_TIME_TEXT_SIZE 32
 /* RFC 3339 in UTC with milliseconds: 2026-11-21T12:40:00.123Z. Returns `to`. */
 char *ow_time_format(int64_t wall_ms, char to[OW_TIME_TEXT_SIZE]);
+/* RFC 3339 with any offset (what is finer than a millisecond is cut off), and whatever ow_time_format() writes. */
+int ow_time_parse(struct ow_bytes text, int64_t *ret_wall_ms, struct ow_error *err) OW_MUST_CHECK;
 
 /* "250ms" "10s" "5m" "2h" "7d", sums such as "1h30m", or "0". A number without a unit is refused. */
 int ow_duration_parse(struct ow_bytes text, int64_t *ret_ms, struct ow_error *err) OW_MUST_CHECK;
