@@ -88,6 +88,12 @@ struct ow_command {
 extern const struct ow_command *const ow_commands[];
 /* NULL: there is none of this name. */
 const struct ow_command *ow_command_find(const char *name);
+/* OW_EUSAGE with the nearest name. */
+int ow_command_unknown(const char *name, struct ow_error *err);
+
+/* What help and man page say of the program as a whole. */
+extern const char ow_program_description[];
+extern const struct ow_example ow_program_examples[], ow_url_forms[]; /* URL forms: form and meaning */
 
 /* --- options that every command has (options.c) ------------------------------------------------------- */
 
@@ -125,6 +131,7 @@ const char *ow_nearest(const char *word, const char *const *candidates, size_t c
 /* --- texts made of the tables (help.c, man.c, completion.c) -------------------------------------------- */
 
 void ow_help_short(struct ow_buf *to);                                      /* usage and commands */
+void ow_help_program(struct ow_buf *to);                                    /* onewrite --help */
 void ow_help_command(const struct ow_command *command, struct ow_buf *to);  /* onewrite COMMAND --help */
 void ow_help_synopsis(const struct ow_command *command, struct ow_buf *to); /* "onewrite relay [OPTION]… FROM TO" */
 /* Breaks text into lines of at most `width` columns, each begun with `indent` spaces but the first of each
