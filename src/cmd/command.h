@@ -144,6 +144,9 @@ struct ow_exit_status {
 };
 extern const struct ow_exit_status ow_exit_statuses[];
 
+/* The manual page onewrite(1), as roff source. */
+void ow_man_page(struct ow_buf *to);
+
 /* --- for commands -------------------------------------------------------------------------------------- */
 
 /* A line for a person on standard error, without prefix; nothing with --quiet. */
