@@ -25,6 +25,7 @@ struct ow_message {
     struct ow_bytes topic, key;  /* where it goes; filled in by routing */
     struct ow_bytes type;        /* what happened, e.g. OrderPlaced */
     struct ow_bytes aggregate_type, aggregate_id;
+    struct ow_bytes defect;  /* why the source finds it unfit to be sent, e.g. headers that are no JSON; else null */
     struct ow_bytes payload; /* passed through verbatim */
     const struct ow_header *headers;
     size_t header_count;

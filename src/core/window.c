@@ -5,6 +5,7 @@
  * open addressing with linear probing and backward-shift deletion, so that there are no tombstones.
  * READY slots stand in one list ordered by token, because `take` promises oldest first: nearly always a
  * slot is appended, and one that comes back from BACKOFF or HELD walks from the end that it is nearer to.
+ * A chain is walked only to find what is known to be in it, so that a hot key costs no more than others.
  */
 #include "core/window.h"
 
@@ -19,6 +20,7 @@ struct ow_window_key {
     uint64_t hash;
     uint32_t first, last; /* slots: the chain */
     uint32_t sent;        /* how many of the chain are SENT */
+    uint32_t ready, held; /* how many of it are READY, and HELD: without any nobody walks the chain for them */
     uint32_t retrying;    /* how many of the chain are being tried again */
     uint32_t next_free;
 };
@@ -51,16 +53,34 @@ int ow_window_init(struct ow_window *w, const struct ow_window_limits *limits, s
         ow_window_done(w);
         return ow_error_set(err, OW_ENOMEM, "out of memory for a window of %u messages", limits->count_max);
     }
-    memset(w->table, 0xff, (size_t)capacity * 2 * sizeof *w->table);
-    for (uint32_t i = 0; i < capacity; i++)
-        w->keys[i].next_free = i + 1 < capacity ? i + 1 : NONE;
+    ow_window_clear(w);
     return 0;
+}
+
+static void free_messages(struct ow_window *w)
+{
+    for (uint64_t token = w->head; w->slots && token < w->tail; token++) {
+        ow_message_free(slot_of(w, token)->message);
+        *slot_of(w, token) = (struct ow_slot){.state = OW_SLOT_FREE};
+    }
+}
+
+void ow_window_clear(struct ow_window *w)
+{
+    free_messages(w);
+    w->head = w->tail;
+    w->count = w->settled = w->sent_count = w->backoff_count = w->free_key = 0;
+    w->bytes = 0;
+    w->due_min_ms = INT64_MAX;
+    w->ready_first = w->ready_last = NONE;
+    memset(w->table, 0xff, ((size_t)w->table_mask + 1) * sizeof *w->table);
+    for (uint32_t i = 0; i <= w->mask; i++)
+        w->keys[i].next_free = i < w->mask ? i + 1 : NONE;
 }
 
 void ow_window_done(struct ow_window *w)
 {
-    for (uint64_t token = w->head; w->slots && token < w->tail; token++)
-        ow_message_free(slot_of(w, token)->message);
+    free_messages(w);
     free(w->slots);
     free(w->keys);
     free(w->table);
@@ -104,14 +124,36 @@ static void drop_key(struct ow_window *w, uint32_t key)
 
 /* --- the list of READY slots ----------------------------------------------------------------------- */
 
+static struct ow_window_key *key_of(const struct ow_window *w, const struct ow_slot *slot)
+{
+    return slot->key == NONE ? NULL : &w->keys[slot->key];
+}
+
+/* The READY slot behind which one with this token belongs; NONE: at the front. */
+static uint32_t ready_before(const struct ow_window *w, uint64_t token)
+{
+    uint32_t last = w->ready_last, first = w->ready_first;
+    if (last == NONE || w->slots[last].token < token)
+        return last;
+    if (w->slots[first].token > token)
+        return NONE;
+    if (w->slots[last].token - token < token - w->slots[first].token) {
+        while (w->slots[last].token > token)
+            last = w->slots[last].list_previous;
+        return last;
+    }
+    while (w->slots[first].token < token)
+        first = w->slots[first].list_next;
+    return w->slots[first].list_previous;
+}
+
 static void make_ready(struct ow_window *w, struct ow_slot *slot)
 {
-    uint32_t i = index_of(w, slot), after = w->ready_last;
-    if (after != NONE && w->slots[after].token > slot->token) {
-        uint32_t before = w->ready_first;
-        while (w->slots[before].token < slot->token)
-            before = w->slots[before].list_next;
-        after = w->slots[before].list_previous;
+    uint32_t i = index_of(w, slot), after = ready_before(w, slot->token);
+    struct ow_window_key *key = key_of(w, slot);
+    if (key) {
+        key->held -= slot->state == OW_SLOT_HELD;
+        key->ready++;
     }
     slot->state = OW_SLOT_READY;
     slot->list_previous = after;
@@ -128,6 +170,8 @@ static void make_ready(struct ow_window *w, struct ow_slot *slot)
 
 static void unlist(struct ow_window *w, struct ow_slot *slot)
 {
+    if (key_of(w, slot))
+        key_of(w, slot)->ready--;
     if (slot->list_previous == NONE)
         w->ready_first = slot->list_next;
     else
@@ -140,9 +184,10 @@ static void unlist(struct ow_window *w, struct ow_slot *slot)
 
 /* --- the chain of a key ----------------------------------------------------------------------------- */
 
-static struct ow_window_key *key_of(const struct ow_window *w, const struct ow_slot *slot)
+static void hold(struct ow_window *w, struct ow_slot *slot)
 {
-    return slot->key == NONE ? NULL : &w->keys[slot->key];
+    slot->state = OW_SLOT_HELD;
+    key_of(w, slot)->held++;
 }
 
 struct ow_slot *ow_window_admit(struct ow_window *w, struct ow_message *message)
@@ -172,7 +217,7 @@ struct ow_slot *ow_window_admit(struct ow_window *w, struct ow_message *message)
         }
     }
     if (is_held && !OW_MUTANT(KEY_NOT_HELD))
-        slot->state = OW_SLOT_HELD;
+        hold(w, slot);
     else
         make_ready(w, slot);
     return slot;
@@ -214,7 +259,7 @@ static void advance_key(struct ow_window *w, const struct ow_window_key *key)
 {
     struct ow_slot *first = &w->slots[key->first];
     if (w->limits.keeps_order && key->retrying == 0) {
-        for (uint32_t i = key->first; i != NONE; i = w->slots[i].next_of_key)
+        for (uint32_t i = key->first; i != NONE && key->held > 0; i = w->slots[i].next_of_key)
             if (w->slots[i].state == OW_SLOT_HELD)
                 make_ready(w, &w->slots[i]);
     } else if (first->state == OW_SLOT_HELD && key->sent == 0) {
@@ -260,11 +305,14 @@ void ow_window_settle(struct ow_window *w, struct ow_slot *slot, bool is_aside)
 /* Later ones of the key that were about to go wait behind the one that is tried again. */
 static void hold_later(struct ow_window *w, const struct ow_slot *slot)
 {
-    for (uint32_t i = slot->next_of_key; i != NONE && !OW_MUTANT(KEY_NOT_HELD); i = w->slots[i].next_of_key) {
+    const struct ow_window_key *key = key_of(w, slot);
+    if (OW_MUTANT(KEY_NOT_HELD))
+        return;
+    for (uint32_t i = slot->next_of_key; i != NONE && key->ready > 0; i = w->slots[i].next_of_key) {
         struct ow_slot *later = &w->slots[i];
         if (later->state == OW_SLOT_READY) {
             unlist(w, later);
-            later->state = OW_SLOT_HELD;
+            hold(w, later);
         }
     }
 }
@@ -289,6 +337,25 @@ void ow_window_retry(struct ow_window *w, struct ow_slot *slot, int64_t due_ms, 
     slot->is_retrying = true;
 }
 
+void ow_window_recall(struct ow_window *w)
+{
+    for (uint64_t token = w->head; token < w->tail && w->sent_count > 0; token++) {
+        struct ow_slot *slot = slot_of(w, token);
+        if (slot->state != OW_SLOT_SENT)
+            continue;
+        struct ow_window_key *key = key_of(w, slot);
+        w->sent_count--;
+        if (!key || key->retrying == 0 || key->first == index_of(w, slot))
+            make_ready(w, slot);
+        else
+            hold(w, slot);
+        if (key) {
+            key->sent--;
+            advance_key(w, key);
+        }
+    }
+}
+
 void ow_window_wake(struct ow_window *w, int64_t now_ms)
 {
     if (w->backoff_count == 0 || now_ms < w->due_min_ms)
@@ -308,7 +375,7 @@ void ow_window_wake(struct ow_window *w, int64_t now_ms)
         if (!key || OW_MUTANT(KEY_NOT_HELD) || (key->first == index_of(w, slot) && key->sent == 0))
             make_ready(w, slot);
         else
-            slot->state = OW_SLOT_HELD;
+            hold(w, slot);
     }
 }
 
@@ -334,6 +401,22 @@ struct ow_message *ow_window_pop(struct ow_window *w, bool *ret_is_aside)
     w->bytes -= slot->size;
     *slot = (struct ow_slot){.state = OW_SLOT_FREE};
     return message;
+}
+
+bool ow_window_has(const struct ow_window *w, struct ow_position position)
+{
+    uint64_t low = w->head, high = w->tail;
+    while (low < high) {
+        uint64_t middle = low + (high - low) / 2;
+        int order = ow_position_compare(slot_of(w, middle)->message->position, position);
+        if (order == 0)
+            return true;
+        if (order < 0)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return false;
 }
 
 uint32_t ow_window_in_flight(const struct ow_window *w)
@@ -387,6 +470,24 @@ static const char *broken_key(const struct ow_window *w, const struct ow_slot *s
     return NULL;
 }
 
+/* What a key counts of its chain, checked at the oldest slot of it. */
+static const char *broken_counts(const struct ow_window *w, const struct ow_slot *slot)
+{
+    const struct ow_window_key *key = key_of(w, slot);
+    if (!key || key->first != index_of(w, slot))
+        return NULL;
+    uint32_t ready = 0, held = 0, sent = 0, retrying = 0;
+    for (uint32_t i = key->first; i != NONE; i = w->slots[i].next_of_key) {
+        ready += w->slots[i].state == OW_SLOT_READY;
+        held += w->slots[i].state == OW_SLOT_HELD;
+        sent += w->slots[i].state == OW_SLOT_SENT;
+        retrying += w->slots[i].is_retrying;
+    }
+    return ready == key->ready && held == key->held && sent == key->sent && retrying == key->retrying
+               ? NULL
+               : "a key counts its chain wrongly";
+}
+
 const char *ow_window_broken(const struct ow_window *w)
 {
     uint32_t settled = 0, ready = 0, sent = 0, backoff = 0;
@@ -408,6 +509,8 @@ const char *ow_window_broken(const struct ow_window *w)
         sent += slot->state == OW_SLOT_SENT;
         backoff += slot->state == OW_SLOT_BACKOFF;
         const char *broken = slot->state == OW_SLOT_SETTLED ? NULL : broken_key(w, slot);
+        if (!broken && slot->state != OW_SLOT_SETTLED)
+            broken = broken_counts(w, slot);
         if (broken)
             return broken;
     }

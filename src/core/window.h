@@ -50,7 +50,7 @@ struct ow_slot {
     enum ow_slot_state state;
     bool is_retrying;  /* was in BACKOFF at least once */
     bool is_aside;     /* settled by being set aside, not by being accepted */
-    bool is_aside_due; /* the verdict was REJECTED; it goes aside as soon as that can be recorded */
+    bool is_unfit;     /* the caller's: it will never be sent, only set aside */
     int64_t due_ms;    /* in BACKOFF: monotonic */
     /* private to window.c */
     uint32_t key, next_of_key, list_next, list_previous;
@@ -73,6 +73,7 @@ struct ow_window {
 
 int ow_window_init(struct ow_window *window, const struct ow_window_limits *limits, struct ow_error *err) OW_MUST_CHECK;
 void ow_window_done(struct ow_window *window); /* frees the messages in it */
+void ow_window_clear(struct ow_window *window); /* the same, and it is empty; tokens go on counting */
 
 /* Whether one more message of `size` bytes may be admitted. */
 bool ow_window_has_room(const struct ow_window *window, size_t size);
@@ -90,6 +91,8 @@ struct ow_slot *ow_window_find(struct ow_window *window, uint64_t token);
 void ow_window_settle(struct ow_window *window, struct ow_slot *slot, bool is_aside);
 /* SENT -> BACKOFF (or HELD, behind an earlier one of its key). Counts a failure if `counts`. */
 void ow_window_retry(struct ow_window *window, struct ow_slot *slot, int64_t due_ms, bool counts);
+/* The broker has forgotten what was in flight: everything SENT may be sent again, in its old order. */
+void ow_window_recall(struct ow_window *window);
 /* Moves what is due at now_ms to READY. */
 void ow_window_wake(struct ow_window *window, int64_t now_ms);
 /* When ow_window_wake() has something to do; INT64_MAX: nothing waits. */
@@ -99,6 +102,8 @@ int64_t ow_window_due_ms(const struct ow_window *window);
    its position is confirmed, nothing remembers it. */
 struct ow_message *ow_window_pop(struct ow_window *window, bool *ret_is_aside);
 
+/* Whether a message at this position is in the window. */
+bool ow_window_has(const struct ow_window *window, struct ow_position position);
 /* How many slots are SENT. */
 uint32_t ow_window_in_flight(const struct ow_window *window);
 /* The position up to which everything would be settled if all that is SENT were accepted now: what a
