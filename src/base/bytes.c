@@ -7,6 +7,8 @@
 
 bool ow_utf8_is_valid(struct ow_bytes bytes)
 {
+    if (bytes.size == 0) /* there may be no pointer to count from */
+        return true;
     const unsigned char *s = (const unsigned char *)bytes.data, *end = s + bytes.size;
     while (s < end) {
         while (end - s >= 8) { /* eight ASCII bytes at a time */

@@ -26,7 +26,7 @@ void ow_log_setup(enum ow_log_level lowest, enum ow_log_format format)
 
 void ow_json_escape(struct ow_buf *to, struct ow_bytes text)
 {
-    const char *s = text.data, *end = s + text.size;
+    const char *s = text.data ? text.data : "", *end = s + text.size;
     while (s < end) {
         const char *run = s;
         while (s < end && (unsigned char)*s >= 0x20 && (unsigned char)*s < 0x7f && *s != '"' && *s != '\\')

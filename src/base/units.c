@@ -146,7 +146,7 @@ static const struct unit sizes[] = {
 static int parse_sum(struct ow_bytes text, const struct unit *units, const char *what, int64_t *ret,
                      struct ow_error *err)
 {
-    const char *s = text.data, *end = s + text.size;
+    const char *s = text.data ? text.data : "", *end = s + text.size;
     int64_t sum = 0;
     if (ow_bytes_is(text, "0")) {
         *ret = 0;
@@ -188,7 +188,7 @@ int ow_size_parse(struct ow_bytes text, int64_t *ret_bytes, struct ow_error *err
 
 int ow_integer_parse(struct ow_bytes text, int64_t low, int64_t high, int64_t *ret, struct ow_error *err)
 {
-    const char *s = text.data, *end = s + text.size;
+    const char *s = text.data ? text.data : "", *end = s + text.size;
     int64_t number = 0;
     bool is_good = text.size > 0;
     for (; is_good && s < end; s++)

@@ -27,7 +27,7 @@ static bool parse_number(const char **s, const char *end, uint64_t *ret)
 
 int ow_position_parse(struct ow_bytes text, struct ow_position *ret, struct ow_error *err)
 {
-    const char *s = text.data, *end = s + text.size;
+    const char *s = text.data ? text.data : "", *end = s + text.size;
     struct ow_position position = {0};
     bool is_good = text.size > 0 && parse_number(&s, end, &position.major);
     if (is_good && s < end)

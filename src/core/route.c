@@ -149,7 +149,7 @@ static int part_value(const struct ow_route_part *part, const struct ow_message 
         break;
     case TIME:
         ow_buf_printf(scratch, "%lld", (long long)m->time_ms);
-        *ret = (struct ow_bytes){scratch->data + before, scratch->size - before};
+        *ret = (struct ow_bytes){ow_buf_bytes(scratch).data + before, scratch->size - before};
         break;
     case PAYLOAD_PATH: {
         if (!lookup)
@@ -175,8 +175,10 @@ static const char *part_name(const struct ow_route_part *part)
 int ow_route_render(const struct ow_route *route, const struct ow_message *m, ow_route_lookup *lookup,
                     struct ow_buf *scratch, struct ow_bytes *ret, struct ow_error *err)
 {
-    if (route->count == 1)
-        return part_value(&route->parts[0], m, lookup, scratch, ret, err);
+    if (route->count == 1) {
+        int r = part_value(&route->parts[0], m, lookup, scratch, ret, err);
+        return r < 0 || !scratch->has_failed ? r : ow_buf_check(scratch, err);
+    }
     size_t before = scratch->size;
     for (size_t i = 0; i < route->count; i++) {
         const struct ow_route_part *part = &route->parts[i];
