@@ -236,6 +236,11 @@ struct ow_slot *ow_window_take(struct ow_window *w)
     return slot;
 }
 
+bool ow_window_has_ready(const struct ow_window *w)
+{
+    return w->ready_first != NONE;
+}
+
 void ow_window_put_back(struct ow_window *w, struct ow_slot *slot)
 {
     assert(slot->state == OW_SLOT_SENT);

@@ -48,10 +48,10 @@ struct ow_slot {
     size_t size;
     uint32_t failures; /* attempts that failed */
     enum ow_slot_state state;
-    bool is_retrying;  /* was in BACKOFF at least once */
-    bool is_aside;     /* settled by being set aside, not by being accepted */
-    bool is_unfit;     /* the caller's: it will never be sent, only set aside */
-    int64_t due_ms;    /* in BACKOFF: monotonic */
+    bool is_retrying; /* was in BACKOFF at least once */
+    bool is_aside;    /* settled by being set aside, not by being accepted */
+    bool is_unfit;    /* the caller's: it will never be sent, only set aside */
+    int64_t due_ms;   /* in BACKOFF: monotonic */
     /* private to window.c */
     uint32_t key, next_of_key, list_next, list_previous;
 };
@@ -72,7 +72,7 @@ struct ow_window {
 };
 
 int ow_window_init(struct ow_window *window, const struct ow_window_limits *limits, struct ow_error *err) OW_MUST_CHECK;
-void ow_window_done(struct ow_window *window); /* frees the messages in it */
+void ow_window_done(struct ow_window *window);  /* frees the messages in it */
 void ow_window_clear(struct ow_window *window); /* the same, and it is empty; tokens go on counting */
 
 /* Whether one more message of `size` bytes may be admitted. */
@@ -82,6 +82,7 @@ struct ow_slot *ow_window_admit(struct ow_window *window, struct ow_message *mes
 
 /* The next message to send, oldest first; it is SENT from now on. NULL: none may be sent now. */
 struct ow_slot *ow_window_take(struct ow_window *window);
+bool ow_window_has_ready(const struct ow_window *window);
 /* Puts back what was just taken and not sent after all (the broker said OW_EAGAIN). Only the newest taken. */
 void ow_window_put_back(struct ow_window *window, struct ow_slot *slot);
 /* The slot of a token that is SENT; NULL for any other token: a receipt that comes late or twice. */

@@ -69,14 +69,18 @@ struct ow_relay {
     struct ow_relay_options options;
     struct ow_route topic, key;
     struct ow_buf topic_scratch, key_scratch;
-    bool source_is_open, broker_is_open, is_resumed, is_standing_by, has_trouble, has_been_working, source_is_dry,
-        went_back_was_told, txn_is_open;
-    uint32_t source_failures, broker_failures;
-    int64_t source_due_ms, broker_due_ms;
-    struct ow_position known;       /* the broker's last position; zero: none */
-    struct ow_message *spare;       /* read and routed, but the window had no room */
-    struct ow_position *confirming; /* positions that left the window and are not confirmed yet */
-    size_t confirming_count;
+    bool source_is_open, broker_is_open;
+    bool is_standing_by, has_trouble, is_dry, is_clogged, txn_is_open, went_back_was_told;
+    uint32_t source_failures, broker_failures; /* in a row */
+    int64_t source_due_ms, broker_due_ms;      /* nothing is asked of that side before */
+    struct ow_buf identity;                    /* of the source that the window belongs to */
+    struct ow_position known;                  /* the broker's last position when it was opened; zero: none */
+    struct ow_position newest; /* the newest position that was admitted since the source was opened first */
+    bool is_rereading;         /* the source was opened again: what is still here comes once more */
+    struct ow_message *spare;  /* read and routed; the window had no room for it */
+    bool spare_is_unfit;
+    struct ow_position *confirming; /* left the window and not confirmed yet; rising */
+    uint32_t confirming_count;
 };
 
 /* source and broker stay the caller's and must outlive the relay. OW_EINVALID: a template is wrong. */

@@ -1,0 +1,624 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "pattern/relay/relay.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "base/crash.h"
+#include "base/units.h"
+#include "codec/json.h"
+#include "core/mutant.h"
+
+enum {
+    RECEIPTS_MAX = 256,
+    STANDBY_MS = 200, /* how often one that stands by looks whether it may take over */
+};
+
+static int64_t real_now_ms(void *context)
+{
+    (void)context;
+    return ow_clock_monotonic_ms();
+}
+
+static double real_dice(void *context)
+{
+    (void)context;
+    return ow_dice_roll();
+}
+
+const struct ow_world ow_world_real = {real_now_ms, real_dice, NULL};
+
+void ow_relay_options_default(struct ow_relay_options *options)
+{
+    *options = (struct ow_relay_options){
+        .limits = ow_message_limits_default,
+        .window = ow_window_limits_default,
+        .retry = ow_retry_policy_default,
+        .reconnect = {.initial_ms = 100, .max_ms = 5000, .multiplier = 2, .jitter = 0.2},
+        .world = ow_world_real,
+    };
+}
+
+int ow_relay_init(struct ow_relay *relay, const struct ow_relay_options *options, struct ow_source *source,
+                  struct ow_broker *broker, struct ow_error *err)
+{
+    *relay = (struct ow_relay){.source = source, .broker = broker, .options = *options};
+    struct ow_window_limits window = options->window;
+    window.keeps_order = broker->ops->keeps_order;
+    int r = ow_route_init(&relay->topic,
+                          ow_bytes_of(options->topic ? options->topic : "outbox.event.${!aggregatetype}"), err);
+    if (r == 0)
+        r = ow_route_init(&relay->key, ow_bytes_of(options->key ? options->key : "${!aggregateid}"), err);
+    if (r == 0)
+        r = ow_window_init(&relay->window, &window, err);
+    if (r == 0 && !(relay->confirming = calloc(window.count_max, sizeof *relay->confirming)))
+        r = ow_error_set(err, OW_ENOMEM, "out of memory");
+    if (r < 0)
+        ow_relay_done(relay);
+    return r;
+}
+
+static void close_source(struct ow_relay *relay)
+{
+    if (relay->source_is_open)
+        relay->source->ops->close(relay->source);
+    relay->source_is_open = false;
+}
+
+static void close_broker(struct ow_relay *relay)
+{
+    if (relay->broker_is_open && relay->txn_is_open)
+        relay->broker->ops->txn_abort(relay->broker);
+    if (relay->broker_is_open)
+        relay->broker->ops->close(relay->broker);
+    relay->broker_is_open = relay->txn_is_open = false;
+}
+
+void ow_relay_done(struct ow_relay *relay)
+{
+    close_broker(relay);
+    close_source(relay);
+    ow_message_free(relay->spare);
+    ow_window_done(&relay->window);
+    ow_route_done(&relay->topic);
+    ow_route_done(&relay->key);
+    ow_buf_done(&relay->topic_scratch);
+    ow_buf_done(&relay->key_scratch);
+    ow_buf_done(&relay->identity);
+    free(relay->confirming);
+    *relay = (struct ow_relay){0};
+}
+
+/* --- trouble ----------------------------------------------------------------------------------------- */
+
+static int64_t now_of(const struct ow_relay *relay)
+{
+    return relay->options.world.now_ms(relay->options.world.context);
+}
+
+static int64_t delay_of(const struct ow_relay *relay, const struct ow_retry_policy *policy, uint32_t failures)
+{
+    return ow_retry_delay_ms(policy, failures, relay->options.world.dice(relay->options.world.context));
+}
+
+static void tell(struct ow_relay *relay, enum ow_relay_event event, const char *text)
+{
+    if (relay->options.listener)
+        relay->options.listener(relay->options.listener_context, event, text);
+}
+
+static void tell_trouble(struct ow_relay *relay, const struct ow_error *err)
+{
+    if (!relay->has_trouble)
+        tell(relay, OW_RELAY_TROUBLE, err->text);
+    relay->has_trouble = true;
+}
+
+/* Something was accepted and confirmed, and nothing waits to be tried again. */
+static void tell_back(struct ow_relay *relay)
+{
+    if (ow_window_due_ms(&relay->window) != INT64_MAX)
+        return;
+    if (relay->has_trouble)
+        tell(relay, OW_RELAY_BACK, "");
+    relay->has_trouble = false;
+}
+
+/* Whether the same connection may be used again after this error. */
+static bool is_passing(int code)
+{
+    return code == OW_EBUSY || code == OW_EAGAIN || code == OW_EFULL || code == OW_ENOMEM;
+}
+
+/* 0: it is taken care of, and is tried again later; else the error ends the relay. */
+static int source_failed(struct ow_relay *relay, const struct ow_error *err)
+{
+    if (ow_error_class(err->code) != OW_CLASS_RETRYABLE)
+        return err->code;
+    tell_trouble(relay, err);
+    relay->source_due_ms = now_of(relay) + delay_of(relay, &relay->options.reconnect, ++relay->source_failures);
+    if (!is_passing(err->code))
+        close_source(relay);
+    return 0;
+}
+
+static void recall_in_flight(struct ow_relay *relay)
+{
+    if (OW_MUTANT(FORGET_IN_FLIGHT)) {
+        for (uint64_t token = relay->window.head; token < relay->window.tail; token++) {
+            struct ow_slot *slot = ow_window_find(&relay->window, token);
+            if (slot)
+                ow_window_settle(&relay->window, slot, false);
+        }
+    }
+    ow_window_recall(&relay->window);
+}
+
+static int broker_failed(struct ow_relay *relay, const struct ow_error *err)
+{
+    close_broker(relay);
+    recall_in_flight(relay);
+    if (ow_error_class(err->code) != OW_CLASS_RETRYABLE)
+        return err->code;
+    tell_trouble(relay, err);
+    relay->broker_due_ms = now_of(relay) + delay_of(relay, &relay->options.reconnect, ++relay->broker_failures);
+    return 0;
+}
+
+/* --- opening ----------------------------------------------------------------------------------------- */
+
+/* Opened again, a source yields once more what was not confirmed. What is in the window stays ours and is
+   passed over then, unless the source is another one now, or another relay has worked on it since. */
+static int open_source(struct ow_relay *relay, struct ow_error *err)
+{
+    struct ow_source *source = relay->source;
+    int r = source->ops->open(source, err);
+    bool is_ours = false;
+    if (r == 0) {
+        relay->source_is_open = true;
+        struct ow_bytes identity = ow_bytes_of(source->ops->identity(source));
+        is_ours = !relay->is_standing_by && ow_bytes_equal(identity, ow_buf_bytes(&relay->identity));
+        ow_buf_clear(&relay->identity);
+        ow_buf_add_bytes(&relay->identity, identity);
+        r = ow_buf_check(&relay->identity, err);
+    }
+    if (r == OW_ESTANDBY || (r == 0 && !is_ours)) {
+        close_broker(relay); /* it forgets what was in flight */
+        ow_window_clear(&relay->window);
+        ow_message_free(relay->spare);
+        relay->spare = NULL;
+        relay->confirming_count = 0;
+        relay->newest = (struct ow_position){0};
+    }
+    if (r < 0) {
+        close_source(relay);
+        return r;
+    }
+    relay->is_rereading = is_ours;
+    relay->is_dry = relay->is_standing_by = false;
+    return 0;
+}
+
+static int open_broker(struct ow_relay *relay, struct ow_error *err)
+{
+    struct ow_broker *broker = relay->broker;
+    int r = broker->ops->open(broker, err);
+    if (r < 0)
+        return r;
+    relay->broker_is_open = true;
+    relay->known = (struct ow_position){0};
+    if (broker->ops->has_transactions)
+        r = broker->ops->last_position(broker, relay->identity.data, &relay->known, err);
+    if (r >= 0)
+        r = relay->source->ops->resume(relay->source, ow_position_is_zero(relay->known) ? NULL : &relay->known, err);
+    if (r < 0) {
+        close_broker(relay);
+        return r;
+    }
+    tell(relay, OW_RELAY_WORKING, "");
+    return 0;
+}
+
+/* 1: both sides are open; 0: not yet; < 0. The source comes first: one that stands by leaves the broker alone. */
+static int open_both(struct ow_relay *relay, struct ow_error *err)
+{
+    int64_t now = now_of(relay);
+    if (!relay->source_is_open) {
+        if (now < relay->source_due_ms)
+            return 0;
+        int r = open_source(relay, err);
+        if (r == OW_ESTANDBY) {
+            if (!relay->is_standing_by)
+                tell(relay, OW_RELAY_STANDBY, err->text);
+            relay->is_standing_by = true;
+            relay->source_due_ms = now + STANDBY_MS;
+            return 0;
+        }
+        if (r < 0)
+            return source_failed(relay, err);
+    }
+    if (!relay->broker_is_open) {
+        if (now < relay->broker_due_ms)
+            return 0;
+        int r = open_broker(relay, err);
+        if (r < 0)
+            return broker_failed(relay, err);
+    }
+    return 1;
+}
+
+int ow_relay_start(struct ow_relay *relay, struct ow_error *err)
+{
+    struct ow_error first = {0};
+    int r = open_source(relay, &first);
+    if (r == OW_ESTANDBY) {
+        tell(relay, OW_RELAY_STANDBY, first.text);
+        relay->is_standing_by = true;
+        relay->source_due_ms = now_of(relay) + STANDBY_MS;
+        return 0;
+    }
+    if (r == 0)
+        r = open_broker(relay, &first);
+    return r < 0 ? ow_error_set(err, r, "%s", first.text) : 0;
+}
+
+/* --- reading ----------------------------------------------------------------------------------------- */
+
+/* Fills in topic and key; an error says why the message can never be sent. */
+static int make_fit(struct ow_relay *relay, struct ow_message *m, struct ow_error *err)
+{
+    m->topic = m->key = OW_NULL_BYTES;
+    int r = ow_message_check(m, &relay->options.limits, err);
+    if (r < 0)
+        return r;
+    ow_buf_clear(&relay->topic_scratch);
+    ow_buf_clear(&relay->key_scratch);
+    struct ow_bytes topic = OW_NULL_BYTES, key = OW_NULL_BYTES;
+    r = ow_route_render(&relay->topic, m, ow_json_lookup, &relay->topic_scratch, &topic, err);
+    if (r == 0)
+        r = ow_error_set(err, OW_EINVALID, "the template of the topic gives nothing");
+    if (r < 0)
+        return ow_error_prefix(err, "topic");
+    m->topic = topic;
+    r = ow_route_render(&relay->key, m, ow_json_lookup, &relay->key_scratch, &key, err);
+    if (r < 0)
+        return ow_error_prefix(err, "key");
+    m->key = key;
+    return ow_message_check(m, &relay->options.limits, err);
+}
+
+static bool is_still_here(const struct ow_relay *relay, struct ow_position position)
+{
+    for (uint32_t i = 0; i < relay->confirming_count; i++)
+        if (ow_position_compare(relay->confirming[i], position) == 0)
+            return true;
+    return (relay->spare && ow_position_compare(relay->spare->position, position) == 0) ||
+           ow_window_has(&relay->window, position);
+}
+
+/* 1: a message is in relay->spare; 0: none now; < 0 */
+static int read_one(struct ow_relay *relay, struct ow_error *err)
+{
+    struct ow_message view;
+    for (;;) {
+        int r = relay->source->ops->next(relay->source, &view, err);
+        if (r <= 0)
+            return r;
+        if (relay->is_rereading && is_still_here(relay, view.position))
+            continue;
+        if (ow_position_compare(view.position, relay->newest) > 0) {
+            relay->is_rereading = false;
+            relay->newest = view.position;
+        }
+        struct ow_error why;
+        relay->spare_is_unfit = make_fit(relay, &view, &why) < 0;
+        if (relay->spare_is_unfit && why.code == OW_ENOMEM)
+            return ow_error_set(err, OW_ENOMEM, "%s", why.text);
+        relay->spare = ow_message_copy(&view);
+        if (!relay->spare)
+            return ow_error_set(err, OW_ENOMEM, "out of memory for a message of %zu bytes", ow_message_size(&view));
+        relay->counters.read++;
+        return 1;
+    }
+}
+
+static bool may_read(const struct ow_relay *relay)
+{
+    return !relay->is_draining && relay->source_is_open && ow_window_has_room(&relay->window, 0);
+}
+
+static int read_all(struct ow_relay *relay, struct ow_error *err)
+{
+    bool has_read = false;
+    while (may_read(relay) && now_of(relay) >= relay->source_due_ms) {
+        int r = relay->spare ? 1 : read_one(relay, err);
+        relay->is_dry = r == 0;
+        if (r < 0)
+            return source_failed(relay, err);
+        if (r == 0 || !ow_window_has_room(&relay->window, ow_message_size(relay->spare)))
+            break;
+        ow_window_admit(&relay->window, relay->spare)->is_unfit = relay->spare_is_unfit;
+        relay->spare = NULL;
+        has_read = true;
+    }
+    if (has_read)
+        OW_CRASH_POINT(RELAY_AFTER_READ);
+    return 0;
+}
+
+/* --- setting aside ----------------------------------------------------------------------------------- */
+
+static void settle(struct ow_relay *relay, struct ow_slot *slot, bool is_aside)
+{
+    relay->counters.accepted += !is_aside;
+    relay->counters.set_aside += is_aside;
+    ow_window_settle(&relay->window, slot, is_aside);
+}
+
+static void back_off(struct ow_relay *relay, struct ow_slot *slot, bool counts)
+{
+    uint32_t failures = slot->failures + counts;
+    relay->counters.retried += counts;
+    ow_window_retry(&relay->window, slot,
+                    now_of(relay) + delay_of(relay, &relay->options.retry, failures ? failures : 1), counts);
+}
+
+/* The message leaves the stream with its reason on record. If that cannot be recorded now it stays in the
+   window, is tried again, and comes back here. */
+static int set_aside(struct ow_relay *relay, struct ow_slot *slot, const char *reason, struct ow_error *err)
+{
+    OW_CRASH_POINT(RELAY_BEFORE_ASIDE);
+    int r = OW_EAGAIN;
+    if (OW_MUTANT(REJECT_IS_DROPPED))
+        r = 0;
+    else if (relay->source_is_open)
+        r = relay->source->ops->set_aside(relay->source, slot->message, reason, slot->failures + 1, err);
+    if (r < 0 && !OW_MUTANT(ASIDE_UNRECORDED)) {
+        back_off(relay, slot, false);
+        return relay->source_is_open ? source_failed(relay, err) : 0;
+    }
+    OW_CRASH_POINT(RELAY_AFTER_ASIDE);
+    if (relay->options.listener) {
+        char text[600];
+        (void)snprintf(text, sizeof text, "message %.*s: %s", OW_PRINT(slot->message->id), reason);
+        tell(relay, OW_RELAY_ASIDE, text);
+    }
+    settle(relay, slot, true);
+    return 0;
+}
+
+/* --- sending ----------------------------------------------------------------------------------------- */
+
+/* 1: the broker has this message already, from before a crash or a lost answer; 0: it has not; < 0 */
+static int is_known(struct ow_relay *relay, const struct ow_message *m, struct ow_error *err)
+{
+    if (ow_position_is_zero(relay->known) || ow_position_compare(m->position, relay->known) > 0)
+        return 0;
+    if (OW_MUTANT(SKIP_BY_POSITION))
+        return 1;
+    int r = relay->broker->ops->was_accepted(relay->broker, relay->identity.data, m, err);
+    if (r == 0 && !relay->went_back_was_told) {
+        char position[OW_POSITION_TEXT_SIZE], text[300];
+        (void)snprintf(
+            text, sizeof text,
+            "the source has messages at or before position %s that were never accepted; was it restored from a "
+            "backup? They are published now",
+            ow_position_format(relay->known, position));
+        tell(relay, OW_RELAY_WENT_BACK, text);
+        relay->went_back_was_told = true;
+    }
+    return r;
+}
+
+/* 1: go on with the next; 0: no more now; < 0: the broker failed with *err, which ends what was begun */
+static int send_one(struct ow_relay *relay, struct ow_slot *slot, struct ow_error *err)
+{
+    struct ow_broker *broker = relay->broker;
+    int r = is_known(relay, slot->message, err);
+    if (r < 0)
+        return r;
+    if (r == 1) {
+        relay->counters.already_accepted++;
+        ow_window_settle(&relay->window, slot, false);
+        return 1;
+    }
+    if (broker->ops->has_transactions && !relay->txn_is_open) {
+        r = broker->ops->txn_begin(broker, err);
+        if (r < 0)
+            return r;
+        relay->txn_is_open = true;
+    }
+    r = broker->ops->send(broker, slot->message, slot->token, err);
+    if (r == OW_EAGAIN) {
+        ow_window_put_back(&relay->window, slot);
+        return 0;
+    }
+    if (r < 0)
+        return r;
+    relay->counters.sent++;
+    OW_CRASH_POINT(RELAY_AFTER_SEND);
+    if (OW_MUTANT(ACCEPT_ON_SEND))
+        settle(relay, slot, false);
+    return 1;
+}
+
+static int commit(struct ow_relay *relay, struct ow_error *err)
+{
+    struct ow_position position = {0};
+    bool has_position = ow_window_position_if_accepted(&relay->window, &position);
+    if (OW_MUTANT(COMMIT_TOO_FAR)) {
+        has_position = true;
+        position = relay->newest;
+    }
+    OW_CRASH_POINT(RELAY_BEFORE_COMMIT);
+    relay->txn_is_open = false;
+    int r = relay->broker->ops->txn_commit(relay->broker, has_position ? relay->identity.data : NULL, position, err);
+    return r < 0 ? broker_failed(relay, err) : 0;
+}
+
+static int set_unfit_aside(struct ow_relay *relay, struct ow_slot *slot, struct ow_error *err)
+{
+    struct ow_message view = *slot->message; /* a copy: the window knows the message by its key */
+    struct ow_error why = {0};
+    int r = make_fit(relay, &view, &why);
+    return set_aside(relay, slot, r < 0 ? why.text : "unfit", err);
+}
+
+/* A broker with transactions stores a position with each batch: everything before it must be in that batch
+   or settled. And it remembers the batches of one unconfirmed step, no more. */
+static bool may_send(const struct ow_relay *relay)
+{
+    return !relay->broker->ops->has_transactions ||
+           (relay->confirming_count == 0 && ow_window_due_ms(&relay->window) == INT64_MAX);
+}
+
+static int send_all(struct ow_relay *relay, struct ow_error *err)
+{
+    int r = 1;
+    ow_window_wake(&relay->window, now_of(relay));
+    relay->is_clogged = false;
+    while (r == 1 && may_send(relay)) {
+        struct ow_slot *slot = ow_window_take(&relay->window);
+        if (!slot)
+            break;
+        if (slot->is_unfit) {
+            int result = set_unfit_aside(relay, slot, err);
+            if (result < 0)
+                return result;
+            continue;
+        }
+        r = send_one(relay, slot, err);
+        if (r < 0)
+            return broker_failed(relay, err);
+        relay->is_clogged = r == 0;
+    }
+    return relay->txn_is_open ? commit(relay, err) : 0;
+}
+
+/* --- receipts ---------------------------------------------------------------------------------------- */
+
+static int take_receipt(struct ow_relay *relay, const struct ow_receipt *receipt, struct ow_error *err)
+{
+    struct ow_slot *slot = ow_window_find(&relay->window, receipt->token);
+    if (!slot && OW_MUTANT(RECEIPT_TWICE))
+        slot = ow_window_find(&relay->window, receipt->token + 1);
+    if (!slot)
+        return 0; /* late or doubled */
+    if (receipt->verdict == OW_ACCEPTED || (receipt->verdict == OW_RETRY && OW_MUTANT(RETRY_IS_ACCEPTED))) {
+        settle(relay, slot, false);
+        return 0;
+    }
+    enum ow_error_class class = receipt->verdict == OW_REJECTED ? OW_CLASS_PERMANENT : OW_CLASS_RETRYABLE;
+    if (ow_retry_decide(&relay->options.retry, slot->failures + 1, class) == OW_RETRY_ASIDE)
+        return set_aside(relay, slot, receipt->reason[0] ? receipt->reason : "the broker gave no reason", err);
+    if (!relay->has_trouble) {
+        ow_error_set(err, OW_EAGAIN, "the broker did not accept: %s", receipt->reason);
+        tell_trouble(relay, err);
+    }
+    back_off(relay, slot, true);
+    return 0;
+}
+
+static int take_receipts(struct ow_relay *relay, struct ow_error *err)
+{
+    struct ow_receipt receipts[RECEIPTS_MAX];
+    int n;
+    do {
+        n = relay->broker->ops->step(relay->broker, receipts, RECEIPTS_MAX, err);
+        if (n < 0)
+            return broker_failed(relay, err);
+        uint64_t accepted_before = relay->counters.accepted;
+        for (int i = 0; i < n; i++) {
+            int r = take_receipt(relay, &receipts[i], err);
+            if (r < 0)
+                return r;
+        }
+        if (relay->counters.accepted > accepted_before) {
+            relay->broker_failures = 0;
+            OW_CRASH_POINT(RELAY_AFTER_ACCEPT);
+        }
+    } while (n == RECEIPTS_MAX);
+    return 0;
+}
+
+/* --- confirming -------------------------------------------------------------------------------------- */
+
+static int confirm(struct ow_relay *relay, struct ow_error *err)
+{
+    bool is_aside;
+    struct ow_message *message;
+    while (relay->confirming_count < relay->window.limits.count_max &&
+           (message = ow_window_pop(&relay->window, &is_aside))) {
+        relay->confirming[relay->confirming_count++] = message->position;
+        ow_message_free(message);
+    }
+    if (relay->confirming_count == 0 || !relay->source_is_open || now_of(relay) < relay->source_due_ms)
+        return 0;
+    int r = relay->source->ops->confirm(relay->source, relay->confirming, relay->confirming_count, err);
+    if (r < 0)
+        return source_failed(relay, err);
+    relay->counters.confirmed += relay->confirming_count;
+    relay->confirming_count = 0;
+    relay->source_failures = 0;
+    tell_back(relay);
+    OW_CRASH_POINT(RELAY_AFTER_CONFIRM);
+    return 0;
+}
+
+/* --- one step ---------------------------------------------------------------------------------------- */
+
+static void say_what_to_wait_for(struct ow_relay *relay, struct ow_wait *wait)
+{
+    int64_t now = now_of(relay);
+    bool may_read_now = may_read(relay) && now >= relay->source_due_ms;
+    if (!relay->source_is_open || now < relay->source_due_ms)
+        ow_wait_until(wait, relay->source_due_ms);
+    if (!relay->broker_is_open) {
+        if (relay->source_is_open)
+            ow_wait_until(wait, relay->broker_due_ms);
+        return;
+    }
+    relay->broker->ops->wait(relay->broker, wait);
+    ow_wait_until(wait, ow_window_due_ms(&relay->window));
+    if (ow_window_has_ready(&relay->window) && !relay->is_clogged && may_send(relay))
+        ow_wait_until(wait, now);
+    if (!may_read_now)
+        return;
+    /* Only a source that is going to be asked may say what it waits for: what it shows would never be taken. */
+    if (!relay->spare)
+        relay->source->ops->wait(relay->source, wait);
+    if (relay->spare ? ow_window_has_room(&relay->window, ow_message_size(relay->spare)) : !relay->is_dry)
+        ow_wait_until(wait, now);
+}
+
+int ow_relay_step(struct ow_relay *relay, struct ow_wait *wait, struct ow_error *err)
+{
+    struct ow_error first = {0};
+    ow_wait_init(wait);
+    int r = open_both(relay, &first);
+    if (r == 1)
+        r = read_all(relay, &first);
+    if (r == 0 && relay->broker_is_open)
+        r = send_all(relay, &first);
+    if (r == 0 && relay->broker_is_open)
+        r = take_receipts(relay, &first);
+    if (r == 0)
+        r = confirm(relay, &first);
+    if (r < 0)
+        return ow_error_set(err, r, "%s", first.text);
+    say_what_to_wait_for(relay, wait);
+    return 0;
+}
+
+void ow_relay_drain(struct ow_relay *relay)
+{
+    relay->is_draining = true;
+    ow_message_free(relay->spare);
+    relay->spare = NULL;
+}
+
+bool ow_relay_is_idle(const struct ow_relay *relay)
+{
+    return relay->window.count == 0 && relay->confirming_count == 0 && !relay->spare &&
+           (relay->is_draining || (relay->is_dry && relay->source_is_open && relay->broker_is_open));
+}
