@@ -58,6 +58,15 @@ struct ow_subscriber {
     const struct ow_subscriber_ops *ops;
 };
 
+/* A file of JSON lines (lines_read.c), which must exist (OW_ENOTFOUND) and be a regular file. All of it is
+   partition 0, and an offset is the number of a line, counted from 0; where the file is rotated while it is
+   read, counting goes on in the new one, and what is in PATH.1 already is not read back. A line is given out
+   once it is complete; blank lines are passed over. next() on a line that is no record: the reader's error
+   as "PATH:LINE: …", and the call after it goes on behind that line. No groups (OW_EUNSUPPORTED), no pause;
+   settle() has nothing to do; seek() moves through the file that is open, whatever the topic. */
+int ow_file_subscriber_new(const char *path, const struct ow_subscriber_options *options, struct ow_subscriber **ret,
+                           struct ow_error *err) OW_MUST_CHECK;
+
 /* The embedded journal; the file must exist (OW_ENOTFOUND). */
 int ow_journal_subscriber_new(const char *path, const struct ow_subscriber_options *options, struct ow_subscriber **ret,
                               struct ow_error *err) OW_MUST_CHECK;
