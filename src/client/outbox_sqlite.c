@@ -1,0 +1,132 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <onewrite/outbox.h>
+#include <sqlite3.h>
+
+#include "base/uuid.h"
+#include "codec/json.h"
+#include "core/message.h"
+#include "sql.h"
+
+enum { HEADERS_MAX = 256 };
+
+enum parameter { ID = 1, AGGREGATE_TYPE, AGGREGATE_ID, TYPE, PAYLOAD, HEADERS, TIME };
+
+static int fail(sqlite3 *db, int result, struct ow_error *err)
+{
+    int code = OW_EIO;
+    switch (result & 0xff) {
+    case SQLITE_BUSY:
+    case SQLITE_LOCKED:
+        code = OW_EBUSY;
+        break;
+    case SQLITE_FULL:
+        code = OW_EFULL;
+        break;
+    case SQLITE_READONLY:
+    case SQLITE_AUTH:
+    case SQLITE_PERM:
+        code = OW_EDENIED;
+        break;
+    case SQLITE_NOMEM:
+        code = OW_ENOMEM;
+        break;
+    case SQLITE_CONSTRAINT:
+    case SQLITE_TOOBIG:
+    case SQLITE_MISMATCH:
+        code = OW_EINVALID;
+        break;
+    case SQLITE_ERROR: /* what the statement names is not there */
+        return ow_error_set(err, OW_ENOTFOUND, "the outbox: %s; make it with `onewrite init sqlite:PATH`", sqlite3_errmsg(db));
+    default:
+        break;
+    }
+    return ow_error_set(err, code, "the outbox: %s", sqlite3_errmsg(db));
+}
+
+static int check(const struct ow_outbox_message *message, struct ow_message *m, struct ow_header headers[HEADERS_MAX],
+                 struct ow_error *err)
+{
+    const struct {
+        const char *name, *value;
+    } needed[] = {{"aggregate_type", message->aggregate_type},
+                  {"aggregate_id", message->aggregate_id},
+                  {"type", message->type}};
+    for (size_t i = 0; i < sizeof needed / sizeof needed[0]; i++)
+        if (!needed[i].value || !*needed[i].value)
+            return ow_error_set(err, OW_EINVALID, "%s is empty", needed[i].name);
+    if (message->header_count > HEADERS_MAX)
+        return ow_error_set(err, OW_ETOOBIG, "the message has %zu headers, the limit is %d", message->header_count,
+                            HEADERS_MAX);
+    for (size_t i = 0; i < message->header_count; i++)
+        headers[i] = (struct ow_header){ow_bytes_of(message->headers[i].name), ow_bytes_of(message->headers[i].value)};
+    *m = (struct ow_message){
+        .id = ow_bytes_of(message->id),
+        .aggregate_type = ow_bytes_of(message->aggregate_type),
+        .aggregate_id = ow_bytes_of(message->aggregate_id),
+        .type = ow_bytes_of(message->type),
+        .payload = {message->payload, message->payload ? message->payload_size : 0},
+        .headers = headers,
+        .header_count = message->header_count,
+        .time_ms = message->time_ms,
+    };
+    return ow_message_check(m, &ow_message_limits_default, err);
+}
+
+static int bind_text(sqlite3_stmt *statement, enum parameter i, struct ow_bytes text)
+{
+    return sqlite3_bind_text64(statement, (int)i, text.data, text.size, SQLITE_STATIC, SQLITE_UTF8);
+}
+
+static int bind_all(sqlite3_stmt *statement, const struct ow_message *m, struct ow_bytes headers)
+{
+    int result = bind_text(statement, ID, m->id);
+    if (result == SQLITE_OK)
+        result = bind_text(statement, AGGREGATE_TYPE, m->aggregate_type);
+    if (result == SQLITE_OK)
+        result = bind_text(statement, AGGREGATE_ID, m->aggregate_id);
+    if (result == SQLITE_OK)
+        result = bind_text(statement, TYPE, m->type);
+    /* Text stays text, for people who look with SQL; what is not UTF-8 is a blob. */
+    if (result == SQLITE_OK && m->payload.data && ow_utf8_is_valid(m->payload))
+        result = bind_text(statement, PAYLOAD, m->payload);
+    else if (result == SQLITE_OK && m->payload.data)
+        result = sqlite3_bind_blob64(statement, PAYLOAD, m->payload.data, m->payload.size, SQLITE_STATIC);
+    if (result == SQLITE_OK && m->header_count)
+        result = bind_text(statement, HEADERS, headers);
+    if (result == SQLITE_OK && m->time_ms)
+        result = sqlite3_bind_int64(statement, TIME, m->time_ms);
+    return result;
+}
+
+int ow_outbox_put_sqlite(sqlite3 *db, const struct ow_outbox_message *message, char *ret_id, struct ow_error *err)
+{
+    OW_CLEANUP(ow_buf_done) struct ow_buf headers_text = {0};
+    struct ow_header headers[HEADERS_MAX];
+    struct ow_message m;
+    struct ow_outbox_message with_id = *message;
+    char id[OW_UUID_TEXT_SIZE];
+    int r = 0;
+    if (!message->id) {
+        r = ow_uuid_v7(id, err);
+        with_id.id = id;
+    }
+    if (r == 0)
+        r = check(&with_id, &m, headers, err);
+    if (r < 0)
+        return r;
+    ow_json_write_headers(&headers_text, headers, m.header_count);
+    r = ow_buf_check(&headers_text, err);
+    if (r < 0)
+        return r;
+    sqlite3_stmt *statement = NULL;
+    int result = sqlite3_prepare_v2(db, ow_sql_outbox_insert, -1, &statement, NULL);
+    if (result == SQLITE_OK)
+        result = bind_all(statement, &m, ow_buf_bytes(&headers_text));
+    if (result == SQLITE_OK && (result = sqlite3_step(statement)) == SQLITE_DONE)
+        result = SQLITE_OK;
+    r = result == SQLITE_OK ? 0 : fail(db, result, err);
+    (void)sqlite3_finalize(statement);
+    if (r == 0 && !message->id && ret_id)
+        memcpy(ret_id, id, sizeof id);
+    return r;
+}
