@@ -6,6 +6,8 @@
 #include <stdio.h>
 #include <unistd.h>
 
+#include "config/option.h"
+
 const struct ow_command *const ow_commands[] = {
     &ow_command_relay,
     &ow_command_run,
@@ -33,14 +35,6 @@ const char ow_program_description[] =
     "is lost, nothing is published that did not commit, and the messages of one key stay in order, whatever is killed "
     "and whenever.";
 
-const struct ow_example ow_url_forms[] = {
-    {"sqlite:PATH", "a store: an SQLite file with the table onewrite_outbox in it (onewrite init makes it)"},
-    {"journal:PATH", "a broker: the embedded journal, with topics, partitions and consumer groups in an SQLite file"},
-    {"file:PATH", "a broker: a file to which a line of JSON is added for each message"},
-    {"stdout:", "a broker: standard output, a line of JSON for each message"},
-    {0},
-};
-
 const struct ow_example ow_program_examples[] = {
     {"onewrite init sqlite:shop.db", "makes the outbox in the service's database"},
     {"onewrite relay sqlite:shop.db journal:bus.db", "publishes what the service leaves there, until it is stopped"},
@@ -59,15 +53,13 @@ const struct ow_command *ow_command_find(const char *name)
 
 int ow_command_unknown(const char *name, struct ow_error *err)
 {
-    const char *names[sizeof ow_commands / sizeof ow_commands[0]];
-    size_t count = 0;
+    struct ow_nearest nearest = {.word = ow_bytes_of(name)};
     for (const struct ow_command *const *c = ow_commands; *c; c++)
         if (!(*c)->is_hidden)
-            names[count++] = (*c)->name;
-    const char *nearest = ow_nearest(name, names, count);
-    if (nearest)
-        return ow_error_set(err, OW_EUSAGE, "unknown command \"%.*s\"; did you mean \"%s\"?",
-                            OW_PRINT(ow_bytes_of(name)), nearest);
+            ow_nearest_offer(&nearest, (*c)->name);
+    if (nearest.best)
+        return ow_error_set(err, OW_EUSAGE, "unknown command \"%.*s\"; did you mean \"%s\"?", OW_PRINT(nearest.word),
+                            nearest.best);
     return ow_error_set(err, OW_EUSAGE, "unknown command \"%.*s\"; see onewrite --help", OW_PRINT(ow_bytes_of(name)));
 }
 

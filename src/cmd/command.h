@@ -12,10 +12,10 @@
  *         const char *topic;
  *         int64_t wait_ms;
  *     };
- *     static const struct ow_option options[] = {
- *         {"topic", 't', "TEMPLATE", OW_OPTION_STRING, "outbox.event.${!aggregatetype}",
+ *     static const struct ow_flag options[] = {
+ *         {"topic", 't', "TEMPLATE", OW_FLAG_STRING, "outbox.event.${!aggregatetype}",
  *          "where messages go", offsetof(struct relay_options, topic)},
- *         {"wait", 0, "DURATION", OW_OPTION_DURATION, "0", "wait this long for …",
+ *         {"wait", 0, "DURATION", OW_FLAG_DURATION, "0", "wait this long for …",
  *          offsetof(struct relay_options, wait_ms)},
  *         {0},
  *     };
@@ -26,27 +26,28 @@
 #include "base/bytes.h"
 #include "base/log.h"
 
-/* What an option is, and the type of the field it is stored in. */
-enum ow_option_type {
-    OW_OPTION_BOOL,     /* bool; no argument: it is there or not */
-    OW_OPTION_STRING,   /* const char *; points into argv or to the default text */
-    OW_OPTION_LIST,     /* struct ow_option_list; may be given many times */
-    OW_OPTION_INTEGER,  /* int64_t, within [low, high] */
-    OW_OPTION_DURATION, /* int64_t in milliseconds, within [low, high] */
-    OW_OPTION_SIZE,     /* int64_t in bytes, within [low, high] */
-    OW_OPTION_CHOICE,   /* int: the index in `choices` */
+/* What an option is, and the type of the field it is stored in. A "flag" is an option of the command line, not
+   one of the configuration (config/option.h). */
+enum ow_flag_type {
+    OW_FLAG_BOOL,     /* bool; no argument: it is there or not */
+    OW_FLAG_STRING,   /* const char *; points into argv or to the default text */
+    OW_FLAG_LIST,     /* struct ow_flag_list; may be given many times */
+    OW_FLAG_INTEGER,  /* int64_t, within [low, high] */
+    OW_FLAG_DURATION, /* int64_t in milliseconds, within [low, high] */
+    OW_FLAG_SIZE,     /* int64_t in bytes, within [low, high] */
+    OW_FLAG_CHOICE,   /* int: the index in `choices` */
 };
 
-struct ow_option_list {
+struct ow_flag_list {
     const char **values; /* the parser's, with the rest of the options */
     size_t count;
 };
 
-struct ow_option {
+struct ow_flag {
     const char *name;     /* long name without dashes; NULL ends a table */
     char letter;          /* short name; 0: none. q, v and h are everybody's */
     const char *argument; /* "URL", "DURATION"; NULL for BOOL; for CHOICE the choices are shown instead */
-    enum ow_option_type type;
+    enum ow_flag_type type;
     const char *default_text;   /* as a person would write it, shown in the help; NULL: the field stays zero */
     const char *help;           /* a clause without capital and full stop */
     size_t offset;              /* of the field in the command's struct of options */
@@ -75,7 +76,7 @@ struct ow_command {
     const struct ow_argument *arguments; /* NULL: takes none */
     const char *description;             /* paragraphs, an empty line between; wrapped when printed */
     const struct ow_example *examples;   /* may be NULL */
-    const struct ow_option *options;     /* may be NULL */
+    const struct ow_flag *options;       /* may be NULL */
     size_t options_size;                 /* sizeof its struct of options */
     bool is_hidden;                      /* left out of the lists, but works */
     /* `options` is the struct that the options table describes. Returns 0; an OW_E… code, `err` filled, which
@@ -93,17 +94,18 @@ int ow_command_unknown(const char *name, struct ow_error *err);
 
 /* What help and man page say of the program as a whole. */
 extern const char ow_program_description[];
-extern const struct ow_example ow_program_examples[], ow_url_forms[]; /* URL forms: form and meaning */
+extern const struct ow_example ow_program_examples[];
 
-/* --- options that every command has (options.c) ------------------------------------------------------- */
+/* --- options that every command has (flags.c) ------------------------------------------------------- */
 
 struct ow_common_options {
     bool is_quiet, is_verbose, wants_help;
     int log_format; /* enum ow_log_format */
 };
-extern const struct ow_option ow_options_common[];
+extern const struct ow_flag ow_flags_common[];
+extern const struct ow_flag ow_flag_version[]; /* --version, before any command */
 
-/* --- parsing (options.c) ------------------------------------------------------------------------------ */
+/* --- parsing (flags.c) ------------------------------------------------------------------------------ */
 
 struct ow_parsed {
     void *options; /* of options_size bytes; owned, with the lists in it */
@@ -118,15 +120,12 @@ struct ow_parsed {
    "--name value", "-nvalue" and "-n value" are the same, "--" ends them, a single "-" is an argument.
    OW_EUSAGE names the word at fault and, where one is near, what may have been meant. With wants_help set
    no missing argument is an error. */
-int ow_options_parse(const struct ow_command *command, int argc, char *const *argv, struct ow_parsed *ret,
-                     struct ow_error *err) OW_MUST_CHECK;
+int ow_flags_parse(const struct ow_command *command, int argc, char *const *argv, struct ow_parsed *ret,
+                   struct ow_error *err) OW_MUST_CHECK;
 /* Reads the common options (and --version) that stand before the command's name; ret->consumed words. */
-int ow_options_parse_global(int argc, char *const *argv, struct ow_parsed *ret, bool *ret_wants_version,
-                            struct ow_error *err) OW_MUST_CHECK;
+int ow_flags_parse_global(int argc, char *const *argv, struct ow_parsed *ret, bool *ret_wants_version,
+                          struct ow_error *err) OW_MUST_CHECK;
 void ow_parsed_done(struct ow_parsed *parsed);
-
-/* The candidate nearest to `word` (Damerau-Levenshtein, case aside), NULL if none is near enough to be meant. */
-const char *ow_nearest(const char *word, const char *const *candidates, size_t count);
 
 /* --- texts made of the tables (help.c, man.c, completion.c) -------------------------------------------- */
 

@@ -4,6 +4,7 @@
  * commands, options, choices, and names of files, also behind the scheme of a URL where the shell can.
  */
 #include "cmd/output.h"
+#include "config/url.h"
 
 /* Names and helps come from our own tables; only quotes and what a shell or _arguments reads need care. */
 static void add_quoted(struct ow_buf *to, const char *text, const char *special)
@@ -19,7 +20,7 @@ static void add_quoted(struct ow_buf *to, const char *text, const char *special)
     }
 }
 
-static bool names_file(const struct ow_option *o)
+static bool names_file(const struct ow_flag *o)
 {
     return o->argument && (strcmp(o->argument, "FILE") == 0 || strcmp(o->argument, "DIR") == 0);
 }
@@ -28,27 +29,36 @@ static bool names_file(const struct ow_option *o)
     for (const struct ow_command *const *c = ow_commands; *c; c++) \
         if (!(*c)->is_hidden)
 
+/* "sqlite: journal: …" */
+static void add_schemes(struct ow_buf *to)
+{
+    size_t count = 0;
+    for (const struct ow_scheme *s = ow_schemes; s->name; s++)
+        if (s->is_supported)
+            ow_buf_printf(to, "%s%s", count++ ? " " : "", s->form);
+}
+
 /* --- bash --------------------------------------------------------------------------------------------- */
 
-static void bash_words(struct ow_buf *to, const struct ow_option *options)
+static void bash_words(struct ow_buf *to, const struct ow_flag *options)
 {
-    for (const struct ow_option *o = options; o && o->name; o++) {
+    for (const struct ow_flag *o = options; o && o->name; o++) {
         ow_buf_printf(to, " --%s", o->name);
         if (o->letter)
             ow_buf_printf(to, " -%c", o->letter);
     }
 }
 
-static void bash_values(struct ow_buf *to, const char *command, const struct ow_option *options)
+static void bash_values(struct ow_buf *to, const char *command, const struct ow_flag *options)
 {
-    for (const struct ow_option *o = options; o && o->name; o++) {
-        if (o->type == OW_OPTION_BOOL)
+    for (const struct ow_flag *o = options; o && o->name; o++) {
+        if (o->type == OW_FLAG_BOOL)
             continue;
         ow_buf_printf(to, "    %s,--%s", command, o->name);
         if (o->letter)
             ow_buf_printf(to, " | %s,-%c", command, o->letter);
         ow_buf_add_text(to, ") ");
-        if (o->type == OW_OPTION_CHOICE) {
+        if (o->type == OW_FLAG_CHOICE) {
             ow_buf_add_text(to, "COMPREPLY=($(compgen -W '");
             for (size_t i = 0; o->choices[i]; i++)
                 ow_buf_printf(to, "%s%s", i ? " " : "", o->choices[i]);
@@ -73,11 +83,11 @@ static void bash_script(struct ow_buf *to)
     EACH_COMMAND(c)
     ow_buf_printf(to, "%s ", (*c)->name);
     ow_buf_add_text(to, "--version");
-    bash_words(to, ow_options_common);
+    bash_words(to, ow_flags_common);
     ow_buf_add_text(to, "'\n    case $command,$prev in\n");
     EACH_COMMAND(c)
     bash_values(to, (*c)->name, (*c)->options);
-    bash_values(to, "*", ow_options_common);
+    bash_values(to, "*", ow_flags_common);
     ow_buf_add_text(to, "    esac\n    case $command in\n");
     EACH_COMMAND(c)
     {
@@ -87,7 +97,7 @@ static void bash_script(struct ow_buf *to)
                 EACH_COMMAND(other)
         ow_buf_printf(to, "%s ", (*other)->name);
         bash_words(to, (*c)->options);
-        bash_words(to, ow_options_common);
+        bash_words(to, ow_flags_common);
         ow_buf_add_text(to, "' ;;\n");
     }
     /* Bash cuts words at colons: behind "sqlite:" the word to complete is the path alone. */
@@ -100,26 +110,25 @@ static void bash_script(struct ow_buf *to)
                         "    COMPREPLY=($(compgen -f -- \"$cur\"))\n"
                         "    [[ $prev == : || ${COMP_WORDS[COMP_CWORD]} == : ]] ||\n"
                         "        COMPREPLY+=($(compgen -W '");
-    for (const struct ow_example *u = ow_url_forms; u->line; u++)
-        ow_buf_printf(to, "%s%.*s:", u == ow_url_forms ? "" : " ", (int)strcspn(u->line, ":"), u->line);
+    add_schemes(to);
     ow_buf_add_text(to, "' -- \"$cur\"))\n}\ncomplete -o filenames -F _onewrite onewrite\n");
 }
 
 /* --- zsh ---------------------------------------------------------------------------------------------- */
 
-static void zsh_option(struct ow_buf *to, const struct ow_option *o)
+static void zsh_option(struct ow_buf *to, const struct ow_flag *o)
 {
     ow_buf_add_text(to, "        '");
-    if (o->type == OW_OPTION_LIST)
+    if (o->type == OW_FLAG_LIST)
         ow_buf_add_char(to, '*');
-    ow_buf_printf(to, o->type == OW_OPTION_BOOL ? "--%s[" : "--%s=[", o->name);
+    ow_buf_printf(to, o->type == OW_FLAG_BOOL ? "--%s[" : "--%s=[", o->name);
     add_quoted(to, o->help, "[]:\\");
     ow_buf_add_char(to, ']');
-    if (o->type != OW_OPTION_BOOL) {
+    if (o->type != OW_FLAG_BOOL) {
         ow_buf_printf(to, ":%s:", o->argument ? o->argument : "value");
         if (names_file(o))
             ow_buf_add_text(to, "_files");
-        if (o->type == OW_OPTION_CHOICE) {
+        if (o->type == OW_FLAG_CHOICE) {
             ow_buf_add_char(to, '(');
             for (size_t i = 0; o->choices[i]; i++)
                 ow_buf_printf(to, "%s%s", i ? " " : "", o->choices[i]);
@@ -132,9 +141,9 @@ static void zsh_option(struct ow_buf *to, const struct ow_option *o)
 static void zsh_command(struct ow_buf *to, const struct ow_command *c)
 {
     ow_buf_printf(to, "    %s)\n        _arguments \\\n", c->name);
-    for (const struct ow_option *o = c->options; o && o->name; o++)
+    for (const struct ow_flag *o = c->options; o && o->name; o++)
         zsh_option(to, o);
-    for (const struct ow_option *o = ow_options_common; o->name; o++)
+    for (const struct ow_flag *o = ow_flags_common; o->name; o++)
         zsh_option(to, o);
     for (const struct ow_argument *a = c->arguments; a && a->name; a++) {
         ow_buf_printf(to, "        '%s:%s:", a->is_optional ? ":" : "", a->name);
@@ -161,9 +170,8 @@ static void zsh_script(struct ow_buf *to)
     }
     ow_buf_add_text(to, "    )\n    _describe command commands\n}\n"
                         "_onewrite_url()\n{\n"
-                        "    if compset -P '*:'; then\n        _files\n    else\n        compadd -S '' --");
-    for (const struct ow_example *u = ow_url_forms; u->line; u++)
-        ow_buf_printf(to, " %.*s:", (int)strcspn(u->line, ":"), u->line);
+                        "    if compset -P '*:'; then\n        _files\n    else\n        compadd -S '' -- ");
+    add_schemes(to);
     ow_buf_add_text(to, "\n        _files\n    fi\n}\n"
                         "_onewrite()\n{\n"
                         "    local context state line\n    local -A opt_args\n"
@@ -180,7 +188,7 @@ static void zsh_script(struct ow_buf *to)
 
 /* --- fish --------------------------------------------------------------------------------------------- */
 
-static void fish_option(struct ow_buf *to, const struct ow_option *o, const char *command)
+static void fish_option(struct ow_buf *to, const struct ow_flag *o, const char *command)
 {
     ow_buf_add_text(to, "complete -c onewrite");
     if (command)
@@ -188,12 +196,12 @@ static void fish_option(struct ow_buf *to, const struct ow_option *o, const char
     ow_buf_printf(to, " -l %s", o->name);
     if (o->letter)
         ow_buf_printf(to, " -s %c", o->letter);
-    if (o->type == OW_OPTION_CHOICE) {
+    if (o->type == OW_FLAG_CHOICE) {
         ow_buf_add_text(to, " -x -a '");
         for (size_t i = 0; o->choices[i]; i++)
             ow_buf_printf(to, "%s%s", i ? " " : "", o->choices[i]);
         ow_buf_add_char(to, '\'');
-    } else if (o->type != OW_OPTION_BOOL) {
+    } else if (o->type != OW_FLAG_BOOL) {
         ow_buf_add_text(to, names_file(o) ? " -r -F" : " -x");
     }
     ow_buf_add_text(to, " -d '");
@@ -223,14 +231,13 @@ static void fish_script(struct ow_buf *to)
             if (a->kind != OW_ARGUMENT_URL)
                 continue;
             ow_buf_printf(to, "complete -c onewrite -n '__fish_seen_subcommand_from %s' -a '", (*c)->name);
-            for (const struct ow_example *u = ow_url_forms; u->line; u++)
-                ow_buf_printf(to, "%s%.*s:", u == ow_url_forms ? "" : " ", (int)strcspn(u->line, ":"), u->line);
+            add_schemes(to);
             ow_buf_add_text(to, "'\n");
         }
-        for (const struct ow_option *o = (*c)->options; o && o->name; o++)
+        for (const struct ow_flag *o = (*c)->options; o && o->name; o++)
             fish_option(to, o, (*c)->name);
     }
-    for (const struct ow_option *o = ow_options_common; o->name; o++)
+    for (const struct ow_flag *o = ow_flags_common; o->name; o++)
         fish_option(to, o, NULL);
 }
 

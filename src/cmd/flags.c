@@ -1,92 +1,43 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Reading a command line against the tables of options; the nearest name for one that is unknown. */
+/* Reading a command line against the tables of options. */
 #include "cmd/command.h"
 
-#include <ctype.h>
 #include <stdio.h>
 #include <stdlib.h>
 
 #include "base/units.h"
+#include "config/option.h"
 
 static const char *const log_formats[] = {"auto", "text", "logfmt", "json", NULL};
 
-const struct ow_option ow_options_common[] = {
-    {"quiet", 'q', NULL, OW_OPTION_BOOL, NULL, "say nothing but errors and data",
+const struct ow_flag ow_flags_common[] = {
+    {"quiet", 'q', NULL, OW_FLAG_BOOL, NULL, "say nothing but errors and data",
      offsetof(struct ow_common_options, is_quiet)},
-    {"verbose", 'v', NULL, OW_OPTION_BOOL, NULL, "log what is done in detail",
+    {"verbose", 'v', NULL, OW_FLAG_BOOL, NULL, "log what is done in detail",
      offsetof(struct ow_common_options, is_verbose)},
-    {"log-format", 0, "FORMAT", OW_OPTION_CHOICE, "auto",
+    {"log-format", 0, "FORMAT", OW_FLAG_CHOICE, "auto",
      "how the log is written; auto is text on a terminal, else logfmt", offsetof(struct ow_common_options, log_format),
      log_formats},
-    {"help", 'h', NULL, OW_OPTION_BOOL, NULL, "show this help", offsetof(struct ow_common_options, wants_help)},
+    {"help", 'h', NULL, OW_FLAG_BOOL, NULL, "show this help", offsetof(struct ow_common_options, wants_help)},
     {0},
 };
 
-static const struct ow_option version_option[] = {
-    {"version", 0, NULL, OW_OPTION_BOOL, NULL, "show the version", 0},
+const struct ow_flag ow_flag_version[] = {
+    {"version", 0, NULL, OW_FLAG_BOOL, NULL, "show the version", 0},
     {0},
 };
 
-static const struct ow_option no_options[] = {{0}};
+static const struct ow_flag no_options[] = {{0}};
 static const struct ow_argument no_arguments[] = {{0}};
-
-/* --- the nearest name --------------------------------------------------------------------------------- */
-
-#define NAME_SIZE_MAX 48
-
-/* Edits (insert, delete, replace, swap neighbours) from one word to the other, case aside. */
-static size_t distance(const char *a, const char *b)
-{
-    size_t n = strlen(a), m = strlen(b);
-    if (n >= NAME_SIZE_MAX || m >= NAME_SIZE_MAX)
-        return SIZE_MAX;
-    size_t rows[3][NAME_SIZE_MAX];
-    for (size_t j = 0; j <= m; j++)
-        rows[0][j] = j;
-    for (size_t i = 1; i <= n; i++) {
-        size_t *row = rows[i % 3], *above = rows[(i + 2) % 3], *above2 = rows[(i + 1) % 3];
-        row[0] = i;
-        for (size_t j = 1; j <= m; j++) {
-            int x = tolower((unsigned char)a[i - 1]), y = tolower((unsigned char)b[j - 1]);
-            size_t best = above[j - 1] + (x != y);
-            if (above[j] + 1 < best)
-                best = above[j] + 1;
-            if (row[j - 1] + 1 < best)
-                best = row[j - 1] + 1;
-            if (i > 1 && j > 1 && x == tolower((unsigned char)b[j - 2]) && y == tolower((unsigned char)a[i - 2]) &&
-                above2[j - 2] + 1 < best)
-                best = above2[j - 2] + 1;
-            row[j] = best;
-        }
-    }
-    return rows[n % 3][m];
-}
-
-const char *ow_nearest(const char *word, const char *const *candidates, size_t count)
-{
-    const char *best = NULL;
-    size_t length = strlen(word), best_distance = length < 3 ? 1 : length < 6 ? 2 : 3;
-    for (size_t i = 0; i < count; i++) {
-        size_t d = distance(word, candidates[i]);
-        /* The whole word begun: "--part" for "--partitions". */
-        if (length >= 3 && strncasecmp(word, candidates[i], length) == 0)
-            d = 1;
-        if (d < best_distance || (d == best_distance && !best)) {
-            best = candidates[i];
-            best_distance = d;
-        }
-    }
-    return best;
-}
 
 /* --- values ------------------------------------------------------------------------------------------- */
 
-static int bad_value(const struct ow_option *option, const char *text, const char *what, struct ow_error *err)
+static int bad_value(const struct ow_flag *option, const char *text, const char *what, struct ow_error *err)
 {
     return ow_error_set(err, OW_EUSAGE, "option --%s: \"%.*s\" %s", option->name, OW_PRINT(ow_bytes_of(text)), what);
 }
 
-static int set_choice(const struct ow_option *option, const char *text, int *ret, struct ow_error *err)
+static int set_choice(const struct ow_flag *option, const char *text, int *ret, struct ow_error *err)
 {
     char all[160] = "is none of ";
     for (int i = 0; option->choices[i]; i++) {
@@ -100,14 +51,14 @@ static int set_choice(const struct ow_option *option, const char *text, int *ret
     return bad_value(option, text, all, err);
 }
 
-static int set_number(const struct ow_option *option, const char *text, int64_t *ret, struct ow_error *err)
+static int set_number(const struct ow_flag *option, const char *text, int64_t *ret, struct ow_error *err)
 {
     bool is_bounded = option->low || option->high;
     int64_t low = is_bounded ? option->low : 0, high = is_bounded ? option->high : INT64_MAX, value = 0;
     struct ow_bytes bytes = ow_bytes_of(text);
-    int r = option->type == OW_OPTION_DURATION ? ow_duration_parse(bytes, &value, err)
-            : option->type == OW_OPTION_SIZE   ? ow_size_parse(bytes, &value, err)
-                                               : ow_integer_parse(bytes, low, high, &value, err);
+    int r = option->type == OW_FLAG_DURATION ? ow_duration_parse(bytes, &value, err)
+            : option->type == OW_FLAG_SIZE   ? ow_size_parse(bytes, &value, err)
+                                             : ow_integer_parse(bytes, low, high, &value, err);
     if (r < 0) {
         (void)ow_error_prefix(err, "option --%s", option->name);
         err->code = OW_EUSAGE;
@@ -115,7 +66,7 @@ static int set_number(const struct ow_option *option, const char *text, int64_t 
     }
     if (value < low || value > high) {
         char low_text[OW_UNIT_TEXT_SIZE], high_text[OW_UNIT_TEXT_SIZE], what[128];
-        char *(*format)(int64_t, char *) = option->type == OW_OPTION_SIZE ? ow_size_format : ow_duration_format;
+        char *(*format)(int64_t, char *) = option->type == OW_FLAG_SIZE ? ow_size_format : ow_duration_format;
         (void)snprintf(what, sizeof what, "is not within %s and %s", format(low, low_text), format(high, high_text));
         return bad_value(option, text, what, err);
     }
@@ -123,7 +74,7 @@ static int set_number(const struct ow_option *option, const char *text, int64_t 
     return 0;
 }
 
-static int add_to_list(struct ow_option_list *list, const char *text, struct ow_error *err)
+static int add_to_list(struct ow_flag_list *list, const char *text, struct ow_error *err)
 {
     const char **values = reallocarray(list->values, list->count + 1, sizeof *values);
     if (!values)
@@ -134,29 +85,29 @@ static int add_to_list(struct ow_option_list *list, const char *text, struct ow_
     return 0;
 }
 
-static int set_option(const struct ow_option *option, const char *text, void *base, struct ow_error *err)
+static int set_option(const struct ow_flag *option, const char *text, void *base, struct ow_error *err)
 {
     void *field = (char *)base + option->offset;
     switch (option->type) {
-    case OW_OPTION_BOOL:
+    case OW_FLAG_BOOL:
         *(bool *)field = true;
         return 0;
-    case OW_OPTION_STRING:
+    case OW_FLAG_STRING:
         *(const char **)field = text;
         return 0;
-    case OW_OPTION_LIST:
+    case OW_FLAG_LIST:
         return add_to_list(field, text, err);
-    case OW_OPTION_CHOICE:
+    case OW_FLAG_CHOICE:
         return set_choice(option, text, field, err);
-    case OW_OPTION_INTEGER:
-    case OW_OPTION_DURATION:
-    case OW_OPTION_SIZE:
+    case OW_FLAG_INTEGER:
+    case OW_FLAG_DURATION:
+    case OW_FLAG_SIZE:
         return set_number(option, text, field, err);
     }
     return ow_error_set(err, OW_EINTERNAL, "option --%s has no type", option->name);
 }
 
-static int set_defaults(const struct ow_option *options, void *base, struct ow_error *err)
+static int set_defaults(const struct ow_flag *options, void *base, struct ow_error *err)
 {
     for (; options->name; options++) {
         int r = options->default_text ? set_option(options, options->default_text, base, err) : 0;
@@ -170,16 +121,16 @@ static int set_defaults(const struct ow_option *options, void *base, struct ow_e
 
 /* Where an option was found: the tables that are searched, each with the struct that it fills. */
 struct tables {
-    const struct ow_option *options[3];
+    const struct ow_flag *options[3];
     void *bases[3];
     size_t count;
     const char *hint; /* what to read for more: "onewrite relay --help" */
 };
 
-static const struct ow_option *find_long(const struct tables *tables, const char *name, size_t length, void **ret_base)
+static const struct ow_flag *find_long(const struct tables *tables, const char *name, size_t length, void **ret_base)
 {
     for (size_t t = 0; t < tables->count; t++)
-        for (const struct ow_option *o = tables->options[t]; o->name; o++)
+        for (const struct ow_flag *o = tables->options[t]; o->name; o++)
             if (strlen(o->name) == length && memcmp(o->name, name, length) == 0) {
                 *ret_base = tables->bases[t];
                 return o;
@@ -187,10 +138,10 @@ static const struct ow_option *find_long(const struct tables *tables, const char
     return NULL;
 }
 
-static const struct ow_option *find_short(const struct tables *tables, char letter, void **ret_base)
+static const struct ow_flag *find_short(const struct tables *tables, char letter, void **ret_base)
 {
     for (size_t t = 0; t < tables->count; t++)
-        for (const struct ow_option *o = tables->options[t]; o->name; o++)
+        for (const struct ow_flag *o = tables->options[t]; o->name; o++)
             if (o->letter == letter) {
                 *ret_base = tables->bases[t];
                 return o;
@@ -200,17 +151,14 @@ static const struct ow_option *find_short(const struct tables *tables, char lett
 
 static int unknown_option(const struct tables *tables, const char *name, size_t length, struct ow_error *err)
 {
-    const char *names[64];
-    char word[NAME_SIZE_MAX];
-    size_t count = 0;
+    struct ow_nearest nearest = {.word = {name, length}};
     for (size_t t = 0; t < tables->count; t++)
-        for (const struct ow_option *o = tables->options[t]; o->name && count < 64; o++)
-            names[count++] = o->name;
-    (void)snprintf(word, sizeof word, "%.*s", length < sizeof word ? (int)length : (int)sizeof word - 1, name);
-    const char *nearest = ow_nearest(word, names, count);
-    if (nearest)
-        return ow_error_set(err, OW_EUSAGE, "unknown option --%s; did you mean --%s?", word, nearest);
-    return ow_error_set(err, OW_EUSAGE, "unknown option --%s; see %s", word, tables->hint);
+        for (const struct ow_flag *o = tables->options[t]; o->name; o++)
+            ow_nearest_offer(&nearest, o->name);
+    if (nearest.best)
+        return ow_error_set(err, OW_EUSAGE, "unknown option --%.*s; did you mean --%s?", OW_PRINT(nearest.word),
+                            nearest.best);
+    return ow_error_set(err, OW_EUSAGE, "unknown option --%.*s; see %s", OW_PRINT(nearest.word), tables->hint);
 }
 
 /* argv[*at] is "--name" or "--name=value". */
@@ -219,13 +167,13 @@ static int read_long(const struct tables *tables, int argc, char *const *argv, i
     const char *name = argv[*at] + 2, *equals = strchr(name, '=');
     size_t length = equals ? (size_t)(equals - name) : strlen(name);
     void *base;
-    const struct ow_option *option = find_long(tables, name, length, &base);
+    const struct ow_flag *option = find_long(tables, name, length, &base);
     if (!option)
         return unknown_option(tables, name, length, err);
-    if (option->type == OW_OPTION_BOOL && equals)
+    if (option->type == OW_FLAG_BOOL && equals)
         return ow_error_set(err, OW_EUSAGE, "option --%s takes no value", option->name);
     const char *value = equals ? equals + 1 : NULL;
-    if (option->type != OW_OPTION_BOOL && !value) {
+    if (option->type != OW_FLAG_BOOL && !value) {
         if (*at + 1 >= argc)
             return ow_error_set(err, OW_EUSAGE, "option --%s needs a value: --%s %s", option->name, option->name,
                                 option->argument);
@@ -239,10 +187,10 @@ static int read_short(const struct tables *tables, int argc, char *const *argv, 
 {
     for (const char *s = argv[*at] + 1; *s; s++) {
         void *base;
-        const struct ow_option *option = find_short(tables, *s, &base);
+        const struct ow_flag *option = find_short(tables, *s, &base);
         if (!option)
             return ow_error_set(err, OW_EUSAGE, "unknown option -%c; see %s", *s, tables->hint);
-        if (option->type == OW_OPTION_BOOL) {
+        if (option->type == OW_FLAG_BOOL) {
             int r = set_option(option, NULL, base, err);
             if (r < 0)
                 return r;
@@ -274,11 +222,11 @@ static int check_arguments(const struct ow_command *command, const struct ow_par
     return 0;
 }
 
-int ow_options_parse(const struct ow_command *command, int argc, char *const *argv, struct ow_parsed *ret,
-                     struct ow_error *err)
+int ow_flags_parse(const struct ow_command *command, int argc, char *const *argv, struct ow_parsed *ret,
+                   struct ow_error *err)
 {
     char hint[64];
-    const struct ow_option *own = command->options ? command->options : no_options;
+    const struct ow_flag *own = command->options ? command->options : no_options;
     (void)snprintf(hint, sizeof hint, "onewrite %s --help", command->name);
     ret->command = command;
     ret->options = calloc(1, command->options_size ? command->options_size : 1);
@@ -289,7 +237,7 @@ int ow_options_parse(const struct ow_command *command, int argc, char *const *ar
     if (r < 0)
         return r;
     struct tables tables = {
-        .options = {own, ow_options_common}, .bases = {ret->options, &ret->common}, .count = 2, .hint = hint};
+        .options = {own, ow_flags_common}, .bases = {ret->options, &ret->common}, .count = 2, .hint = hint};
     bool is_ended = false;
     for (int i = 0; i < argc; i++) {
         const char *word = argv[i];
@@ -309,14 +257,14 @@ int ow_options_parse(const struct ow_command *command, int argc, char *const *ar
     return ret->common.wants_help ? 0 : check_arguments(command, ret, err);
 }
 
-int ow_options_parse_global(int argc, char *const *argv, struct ow_parsed *ret, bool *ret_wants_version,
-                            struct ow_error *err)
+int ow_flags_parse_global(int argc, char *const *argv, struct ow_parsed *ret, bool *ret_wants_version,
+                          struct ow_error *err)
 {
-    struct tables tables = {.options = {ow_options_common, version_option},
+    struct tables tables = {.options = {ow_flags_common, ow_flag_version},
                             .bases = {&ret->common, ret_wants_version},
                             .count = 2,
                             .hint = "onewrite --help"};
-    int r = set_defaults(ow_options_common, &ret->common, err);
+    int r = set_defaults(ow_flags_common, &ret->common, err);
     int i = 0;
     for (; r == 0 && i < argc && argv[i][0] == '-' && argv[i][1] != '\0'; i++) {
         if (strcmp(argv[i], "--") == 0) {
@@ -331,10 +279,10 @@ int ow_options_parse_global(int argc, char *const *argv, struct ow_parsed *ret, 
 
 void ow_parsed_done(struct ow_parsed *parsed)
 {
-    const struct ow_option *o = parsed->command && parsed->command->options ? parsed->command->options : no_options;
+    const struct ow_flag *o = parsed->command && parsed->command->options ? parsed->command->options : no_options;
     for (; parsed->options && o->name; o++)
-        if (o->type == OW_OPTION_LIST)
-            free(((struct ow_option_list *)(void *)((char *)parsed->options + o->offset))->values);
+        if (o->type == OW_FLAG_LIST)
+            free(((struct ow_flag_list *)(void *)((char *)parsed->options + o->offset))->values);
     free(parsed->options);
     free(parsed->arguments);
     parsed->options = NULL;

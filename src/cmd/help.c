@@ -4,6 +4,7 @@
 #include <stdio.h>
 
 #include "cmd/output.h"
+#include "config/url.h"
 
 #define WIDTH      90
 #define HELP_BEGIN 30 /* the column in which the help of an option begins */
@@ -100,7 +101,7 @@ static void add_entry(struct ow_buf *to, const char *name, const char *help, siz
     ow_help_wrap(to, help, begin, WIDTH);
 }
 
-static void add_option(struct ow_buf *to, const struct ow_option *option)
+static void add_option(struct ow_buf *to, const struct ow_flag *option)
 {
     OW_CLEANUP(ow_buf_done) struct ow_buf name = {0}, help = {0};
     if (option->letter)
@@ -108,12 +109,12 @@ static void add_option(struct ow_buf *to, const struct ow_option *option)
     else
         ow_buf_add_text(&name, "    ");
     ow_buf_printf(&name, "--%s", option->name);
-    for (size_t i = 0; option->type == OW_OPTION_CHOICE && option->choices[i]; i++)
+    for (size_t i = 0; option->type == OW_FLAG_CHOICE && option->choices[i]; i++)
         ow_buf_printf(&name, "%s%s", i ? "|" : " ", option->choices[i]);
-    if (option->type != OW_OPTION_CHOICE && option->argument)
+    if (option->type != OW_FLAG_CHOICE && option->argument)
         ow_buf_printf(&name, " %s", option->argument);
     ow_buf_add_text(&help, option->help);
-    if (option->type == OW_OPTION_LIST)
+    if (option->type == OW_FLAG_LIST)
         ow_buf_add_text(&help, " (may be given many times)");
     if (option->default_text)
         ow_buf_printf(&help, " (default: %s)", option->default_text);
@@ -148,11 +149,11 @@ void ow_help_command(const struct ow_command *command, struct ow_buf *to)
     }
     if (command->options) {
         ow_buf_add_text(to, "\nOptions:\n");
-        for (const struct ow_option *o = command->options; o->name; o++)
+        for (const struct ow_flag *o = command->options; o->name; o++)
             add_option(to, o);
     }
     ow_buf_add_text(to, "\nOptions of every command:\n");
-    for (const struct ow_option *o = ow_options_common; o->name; o++)
+    for (const struct ow_flag *o = ow_flags_common; o->name; o++)
         add_option(to, o);
     if (!command->examples)
         return;
@@ -179,6 +180,21 @@ void ow_help_short(struct ow_buf *to)
     ow_buf_add_text(to, "\nSee onewrite --help, and onewrite COMMAND --help.\n");
 }
 
+static void add_scheme(struct ow_buf *to, const struct ow_scheme *scheme)
+{
+    char form[40];
+    OW_CLEANUP(ow_buf_done) struct ow_buf help = {0};
+    (void)snprintf(form, sizeof form, "%s%s", scheme->form, scheme->has_path ? "PATH" : "");
+    ow_buf_printf(&help, "a %s. %s", scheme->kinds & OW_URL_STORE ? "store" : "broker", scheme->help);
+    for (const struct ow_option *o = scheme->options; o && o->key; o++)
+        ow_buf_printf(&help, "%s%s=%s", o == scheme->options ? " Options: ?" : "&", o->key,
+                      o->fallback ? o->fallback : "");
+    if (help.has_failed)
+        to->has_failed = true;
+    else
+        add_entry(to, form, help.data, HELP_BEGIN);
+}
+
 void ow_help_program(struct ow_buf *to)
 {
     ow_buf_add_text(to, "Usage: onewrite COMMAND [OPTION]... [ARGUMENT]...\n\n");
@@ -186,11 +202,13 @@ void ow_help_program(struct ow_buf *to)
     ow_buf_add_char(to, '\n');
     add_commands(to);
     ow_buf_add_text(to, "\nOptions of every command:\n");
-    for (const struct ow_option *o = ow_options_common; o->name; o++)
+    for (const struct ow_flag *o = ow_flags_common; o->name; o++)
         add_option(to, o);
-    ow_buf_add_text(to, "      --version             show the version\n\nURLs:\n");
-    for (const struct ow_example *u = ow_url_forms; u->line; u++)
-        add_entry(to, u->line, u->help, HELP_BEGIN);
+    add_option(to, ow_flag_version);
+    ow_buf_add_text(to, "\nURLs:\n");
+    for (const struct ow_scheme *scheme = ow_schemes; scheme->name; scheme++)
+        if (scheme->is_supported)
+            add_scheme(to, scheme);
     ow_buf_add_text(to, "\nExamples:\n");
     for (const struct ow_example *e = ow_program_examples; e->line; e++) {
         ow_buf_printf(to, "  %s\n", e->line);

@@ -44,7 +44,7 @@ static int run_command(const char *name, const struct ow_common_options *global,
     const struct ow_command *command = ow_command_find(name);
     if (!command)
         return ow_command_unknown(name, err);
-    int r = ow_options_parse(command, argc, argv, &parsed, err);
+    int r = ow_flags_parse(command, argc, argv, &parsed, err);
     if (r < 0)
         return r;
     if (global->wants_help || parsed.common.wants_help)
@@ -57,7 +57,7 @@ static int run(int argc, char *const *argv, struct ow_error *err)
 {
     OW_CLEANUP(ow_parsed_done) struct ow_parsed global = {0};
     bool wants_version = false;
-    int r = ow_options_parse_global(argc - 1, argv + 1, &global, &wants_version, err);
+    int r = ow_flags_parse_global(argc - 1, argv + 1, &global, &wants_version, err);
     if (r < 0)
         return r;
     int at = 1 + (int)global.consumed;

@@ -4,6 +4,7 @@
 
 #include "cmd/output.h"
 #include "config/config.h"
+#include "config/url.h"
 
 static const struct ow_example environment[] = {
     {"NO_COLOR", "if set and not empty, the log has no colours, also on a terminal"},
@@ -84,7 +85,7 @@ static void add_entries(struct ow_buf *to, const char *title, const struct ow_ex
         add_entry(to, e->line, e->help);
 }
 
-static void add_option(struct ow_buf *to, const struct ow_option *o)
+static void add_option(struct ow_buf *to, const struct ow_flag *o)
 {
     ow_buf_add_text(to, ".TP\n");
     if (o->letter)
@@ -92,13 +93,13 @@ static void add_option(struct ow_buf *to, const struct ow_option *o)
     ow_buf_add_text(to, "\\fB\\-\\-");
     add_text(to, o->name);
     ow_buf_add_text(to, "\\fR");
-    for (size_t i = 0; o->type == OW_OPTION_CHOICE && o->choices[i]; i++)
+    for (size_t i = 0; o->type == OW_FLAG_CHOICE && o->choices[i]; i++)
         ow_buf_printf(to, "%s\\fB%s\\fR", i ? "|" : " ", o->choices[i]);
-    if (o->type != OW_OPTION_CHOICE && o->argument)
+    if (o->type != OW_FLAG_CHOICE && o->argument)
         ow_buf_printf(to, " \\fI%s\\fR", o->argument);
     ow_buf_add_char(to, '\n');
     add_text(to, o->help);
-    if (o->type == OW_OPTION_LIST)
+    if (o->type == OW_FLAG_LIST)
         ow_buf_add_text(to, " (may be given many times)");
     if (o->default_text) {
         ow_buf_add_text(to, "; the default is \\fB");
@@ -125,7 +126,7 @@ static void add_command(struct ow_buf *to, const struct ow_command *command)
     }
     for (const struct ow_argument *a = command->arguments; a && a->name; a++)
         add_entry(to, a->name, a->help);
-    for (const struct ow_option *o = command->options; o && o->name; o++)
+    for (const struct ow_flag *o = command->options; o && o->name; o++)
         add_option(to, o);
 }
 
@@ -133,6 +134,25 @@ static void add_examples(struct ow_buf *to, const struct ow_example *examples)
 {
     for (const struct ow_example *e = examples; e && e->line; e++)
         add_entry(to, e->line, e->help);
+}
+
+static void add_urls(struct ow_buf *to)
+{
+    add_heading(to, ".SH", "URLS");
+    add_text(to, "A URL names a store or a broker. Options follow the path: "
+                 "journal:bus.db?partitions=8&retention=30d. In path and values %XX is one byte.\n");
+    for (const struct ow_scheme *s = ow_schemes; s->name; s++) {
+        char form[40];
+        if (!s->is_supported)
+            continue;
+        (void)snprintf(form, sizeof form, "%s%s", s->form, s->has_path ? "PATH" : "");
+        add_entry(to, form, s->help);
+        for (const struct ow_option *o = s->options; o && o->key; o++) {
+            ow_buf_printf(to, ".RS\n.TP\n\\fB%s=\\fI%s\\fR\n", o->key, o->fallback ? o->fallback : "");
+            add_text(to, o->help);
+            ow_buf_add_text(to, "\n.RE\n");
+        }
+    }
 }
 
 void ow_man_page(struct ow_buf *to)
@@ -148,9 +168,9 @@ void ow_man_page(struct ow_buf *to)
         if (!(*c)->is_hidden)
             add_command(to, *c);
     add_heading(to, ".SH", "OPTIONS OF EVERY COMMAND");
-    for (const struct ow_option *o = ow_options_common; o->name; o++)
+    for (const struct ow_flag *o = ow_flags_common; o->name; o++)
         add_option(to, o);
-    add_entries(to, "URLS", ow_url_forms);
+    add_urls(to);
     add_heading(to, ".SH", "EXIT STATUS");
     for (const struct ow_exit_status *s = ow_exit_statuses; s->meaning; s++) {
         char number[8];

@@ -24,10 +24,10 @@ enum ow_output_format { OW_OUTPUT_TABLE, OW_OUTPUT_JSON, OW_OUTPUT_JSONL };
 extern const char *const ow_output_formats[];
 
 /* The option itself, for a struct of options with `int output`. */
-#define OW_OPTION_OUTPUT(struct_type)                                                                             \
-    {                                                                                                             \
-        "output", 'o', "FORMAT", OW_OPTION_CHOICE, "table", "how data is printed", offsetof(struct_type, output), \
-            ow_output_formats, 0, 0                                                                               \
+#define OW_FLAG_OUTPUT(struct_type)                                                                             \
+    {                                                                                                           \
+        "output", 'o', "FORMAT", OW_FLAG_CHOICE, "table", "how data is printed", offsetof(struct_type, output), \
+            ow_output_formats, 0, 0                                                                             \
     }
 
 enum ow_column_kind {

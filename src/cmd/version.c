@@ -1,0 +1,86 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What this program is, and which stores and brokers it was built with. */
+#include <sqlite3.h>
+#include <yaml.h>
+
+#include "cmd/output.h"
+#include "config/url.h"
+
+#ifndef OW_PRESET
+#define OW_PRESET "unknown"
+#endif
+
+struct version_options {
+    int output;
+};
+
+/* "sqlite" or "postgres, mariadb": the schemes of one kind that this build has, or those it has not. */
+static void add_list(struct ow_buf *to, enum ow_url_kind kind, bool is_supported)
+{
+    size_t count = 0;
+    for (const struct ow_scheme *s = ow_schemes; s->name; s++)
+        if ((s->kinds & kind) && s->is_supported == is_supported)
+            ow_buf_printf(to, "%s%s", count++ ? ", " : "", s->name);
+    if (count == 0)
+        ow_buf_add_text(to, "none");
+}
+
+static void print_text(struct ow_buf *to)
+{
+    ow_buf_printf(to, "onewrite %s (%s build)\n", OW_VERSION, OW_PRESET);
+    ow_buf_printf(to, "libraries:  SQLite %s, libyaml %s\n", sqlite3_libversion(), yaml_get_version_string());
+    ow_buf_add_text(to, "stores:     ");
+    add_list(to, OW_URL_STORE, true);
+    ow_buf_add_text(to, " (not in this build: ");
+    add_list(to, OW_URL_STORE, false);
+    ow_buf_add_text(to, ")\nbrokers:    ");
+    add_list(to, OW_URL_BROKER, true);
+    ow_buf_add_text(to, " (not in this build: ");
+    add_list(to, OW_URL_BROKER, false);
+    ow_buf_add_text(to, ")\n");
+}
+
+static void add_object(struct ow_buf *to, const char *name, enum ow_url_kind kind)
+{
+    size_t count = 0;
+    ow_buf_printf(to, ",\"%s\":{", name);
+    for (const struct ow_scheme *s = ow_schemes; s->name; s++)
+        if (s->kinds & kind)
+            ow_buf_printf(to, "%s\"%s\":%s", count++ ? "," : "", s->name, s->is_supported ? "true" : "false");
+    ow_buf_add_char(to, '}');
+}
+
+static void print_json(struct ow_buf *to)
+{
+    ow_buf_printf(to, "{\"version\":\"%s\",\"build\":\"%s\",\"libraries\":{\"sqlite\":\"%s\",\"libyaml\":\"%s\"}",
+                  OW_VERSION, OW_PRESET, sqlite3_libversion(), yaml_get_version_string());
+    add_object(to, "stores", OW_URL_STORE);
+    add_object(to, "brokers", OW_URL_BROKER);
+    ow_buf_add_text(to, "}\n");
+}
+
+static int run(const void *options, char *const *arguments, size_t count, struct ow_error *err)
+{
+    (void)arguments, (void)count;
+    const struct version_options *o = options;
+    OW_CLEANUP(ow_buf_done) struct ow_buf text = {0};
+    if (o->output == OW_OUTPUT_TABLE)
+        print_text(&text);
+    else
+        print_json(&text);
+    int r = ow_buf_check(&text, err);
+    return r < 0 ? r : ow_output_write(ow_buf_bytes(&text), err);
+}
+
+static const struct ow_flag options[] = {
+    OW_FLAG_OUTPUT(struct version_options),
+    {0},
+};
+
+const struct ow_command ow_command_version = {
+    .name = "version",
+    .summary = "show the version, and which stores and brokers this build has",
+    .options = options,
+    .options_size = sizeof(struct version_options),
+    .run = run,
+};
