@@ -33,8 +33,9 @@ static inline struct ow_bytes ow_bytes_of(const char *text)
 
 static inline bool ow_bytes_equal(struct ow_bytes a, struct ow_bytes b)
 {
-    return a.size == b.size && (a.data == NULL) == (b.data == NULL) &&
-           (a.size == 0 || memcmp(a.data, b.data, a.size) == 0);
+    if (!a.data || !b.data)
+        return a.data == b.data;
+    return a.size == b.size && memcmp(a.data, b.data, a.size) == 0;
 }
 
 static inline bool ow_bytes_is(struct ow_bytes a, const char *text)

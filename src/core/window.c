@@ -186,8 +186,10 @@ static void unlist(struct ow_window *w, struct ow_slot *slot)
 
 static void hold(struct ow_window *w, struct ow_slot *slot)
 {
+    struct ow_window_key *key = key_of(w, slot);
+    assert(key); /* only a message with a key is held */
     slot->state = OW_SLOT_HELD;
-    key_of(w, slot)->held++;
+    key->held++;
 }
 
 struct ow_slot *ow_window_admit(struct ow_window *w, struct ow_message *message)
@@ -311,6 +313,7 @@ void ow_window_settle(struct ow_window *w, struct ow_slot *slot, bool is_aside)
 static void hold_later(struct ow_window *w, const struct ow_slot *slot)
 {
     const struct ow_window_key *key = key_of(w, slot);
+    assert(key);
     if (OW_MUTANT(KEY_NOT_HELD))
         return;
     for (uint32_t i = slot->next_of_key; i != NONE && key->ready > 0; i = w->slots[i].next_of_key) {
