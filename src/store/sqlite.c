@@ -521,6 +521,11 @@ int ow_sqlite_open(const struct ow_sqlite_options *options, struct ow_store **re
     return r;
 }
 
+struct sqlite3 *ow_sqlite_connection(struct ow_store *store)
+{
+    return self_of(store)->db;
+}
+
 static const struct ow_store_ops sqlite_ops = {
     .name = "sqlite",
     .prepare = sqlite_prepare,

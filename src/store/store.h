@@ -117,5 +117,7 @@ struct ow_sqlite_options {
     int32_t cache_kib;  /* 0: 2,048 */
 };
 int ow_sqlite_open(const struct ow_sqlite_options *options, struct ow_store **ret, struct ow_error *err) OW_MUST_CHECK;
+/* Its connection, for what takes one (include/onewrite/outbox.h); the store's, until close. */
+struct sqlite3 *ow_sqlite_connection(struct ow_store *store);
 
 #endif
