@@ -6,7 +6,7 @@
 #include <stdio.h>
 #include <unistd.h>
 
-#include "config/option.h"
+#include "config/url.h"
 
 const struct ow_command *const ow_commands[] = {
     &ow_command_relay,
@@ -61,6 +61,16 @@ int ow_command_unknown(const char *name, struct ow_error *err)
         return ow_error_set(err, OW_EUSAGE, "unknown command \"%.*s\"; did you mean \"%s\"?", OW_PRINT(nearest.word),
                             nearest.best);
     return ow_error_set(err, OW_EUSAGE, "unknown command \"%.*s\"; see onewrite --help", OW_PRINT(ow_bytes_of(name)));
+}
+
+int ow_command_url(const char *text, unsigned kinds, struct ow_url *ret, struct ow_error *err)
+{
+    int r = ow_url_parse(ow_bytes_of(text), ow_bytes_of(text), kinds, ret, err);
+    if (r == OW_EINVALID) {
+        err->code = OW_EUSAGE;
+        return OW_EUSAGE;
+    }
+    return r;
 }
 
 /* --- what commands say on standard error --------------------------------------------------------------- */

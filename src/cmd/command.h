@@ -155,6 +155,11 @@ void ow_complain(const char *format, ...) OW_PRINTF(1, 2);
 bool ow_is_quiet(void);
 void ow_say_setup(bool is_quiet);
 
+/* Reads a URL that a person typed; `kinds` are of enum ow_url_kind. Errors as ow_url_parse(), but OW_EUSAGE
+   where the text is no URL or none of these kinds. End it with ow_url_done(). */
+struct ow_url;
+int ow_command_url(const char *text, unsigned kinds, struct ow_url *ret, struct ow_error *err) OW_MUST_CHECK;
+
 extern const struct ow_command ow_command_relay, ow_command_run, ow_command_validate, ow_command_check, ow_command_init,
     ow_command_status, ow_command_publish, ow_command_tail, ow_command_demo, ow_command_completion, ow_command_version,
     ow_command_help, ow_command_man, ow_command_config_reference, ow_command_crash_points;
