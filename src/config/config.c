@@ -1,0 +1,339 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "config/config.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "config/read.h"
+#include "config/schema.h"
+
+static int refuse_entries(struct ow_reader *reader, const yaml_node_t *node, const char *what)
+{
+    ow_reader_report(reader, node, "more than %d %s; use several files", OW_CONFIG_ENTRIES_MAX, what);
+    return OW_ECONFIG;
+}
+
+/* --- stores and brokers ------------------------------------------------------------------------------- */
+
+static void read_url(struct ow_reader *reader, const yaml_node_t *node, unsigned kind, struct ow_url *url)
+{
+    static const struct ow_option option = {.key = "url", .type = OW_OPTION_URL};
+    struct ow_bytes value;
+    struct ow_error err;
+    if (!ow_reader_scalar(reader, node, &option, &value))
+        return;
+    if (ow_url_read(value, ow_yaml_text(node), kind, url, &err) < 0)
+        ow_reader_report(reader, node, "%s", err.text);
+}
+
+static void refuse_key(struct ow_reader *reader, const yaml_node_t *key, const struct ow_url *url)
+{
+    struct ow_nearest nearest = {.word = ow_yaml_text(key)};
+    ow_nearest_offer(&nearest, "url");
+    for (const struct ow_option *o = url->scheme->options; o && o->key; o++)
+        ow_nearest_offer(&nearest, o->key);
+    if (nearest.best)
+        ow_reader_report(reader, key, "unknown key; did you mean \"%s\"?", nearest.best);
+    else
+        ow_reader_report(reader, key, "unknown key for %s; remove it", url->scheme->form);
+}
+
+/* The options beside `url:`. */
+static void read_url_options(struct ow_reader *reader, const yaml_node_t *map, struct ow_url *url)
+{
+    struct ow_reader_pairs pairs = ow_reader_pairs(map);
+    struct ow_reader_pair pair;
+    while (ow_reader_next(reader, &pairs, &pair)) {
+        if (ow_bytes_is(pair.name, "url"))
+            continue;
+        const struct ow_option *option = ow_option_find(url->scheme->options, pair.name);
+        size_t path = ow_reader_enter(reader, pair.name);
+        struct ow_bytes value;
+        struct ow_error err;
+        if (!option)
+            refuse_key(reader, pair.key, url);
+        else if (ow_reader_scalar(reader, pair.value, option, &value) &&
+                 ow_url_set(url, option, value, ow_yaml_text(pair.value), &err) < 0)
+            ow_reader_report(reader, pair.value, "%s", err.text);
+        ow_reader_leave(reader, path);
+    }
+}
+
+static void read_place(struct ow_reader *reader, const yaml_node_t *node, unsigned kind, struct ow_url *url)
+{
+    struct ow_error err;
+    if (node->type == YAML_MAPPING_NODE) {
+        const yaml_node_t *text = ow_yaml_get(reader->document, node, "url");
+        if (!text) {
+            ow_reader_report(reader, node, "url is missing; write for example \"url: %s\"",
+                             kind == OW_URL_STORE ? "sqlite:orders.db" : "journal:bus.db");
+            return;
+        }
+        size_t path = ow_reader_enter(reader, OW_BYTES("url"));
+        read_url(reader, text, kind, url);
+        ow_reader_leave(reader, path);
+        if (url->scheme)
+            read_url_options(reader, node, url);
+    } else {
+        read_url(reader, node, kind, url);
+    }
+    if (url->scheme && ow_url_check(url, &err) < 0)
+        ow_reader_report(reader, node, "%s", err.text);
+}
+
+static int read_places(struct ow_reader *reader, const yaml_node_t *map, unsigned kind, struct ow_config_place **places,
+                       size_t *count)
+{
+    if (!map)
+        return 0;
+    size_t pair_count = (size_t)(map->data.mapping.pairs.top - map->data.mapping.pairs.start);
+    const char *what = kind == OW_URL_STORE ? "stores" : "brokers";
+    size_t outer = ow_reader_enter(reader, ow_bytes_of(what));
+    if (pair_count > OW_CONFIG_ENTRIES_MAX)
+        return refuse_entries(reader, map, what);
+    *places = calloc(pair_count + 1, sizeof **places);
+    if (!*places)
+        return OW_ENOMEM;
+    struct ow_reader_pairs pairs = ow_reader_pairs(map);
+    struct ow_reader_pair pair;
+    while (ow_reader_next(reader, &pairs, &pair)) {
+        struct ow_config_place *place = &(*places)[*count];
+        size_t path = ow_reader_enter(reader, pair.name);
+        if (!ow_name_is_valid(pair.name))
+            ow_reader_report(reader, pair.key, "not a good name; names have 1 to 64 characters from A-Z a-z 0-9 _ . -");
+        place->name = strndup(pair.name.data, pair.name.size);
+        if (!place->name)
+            return OW_ENOMEM;
+        ++*count;
+        read_place(reader, pair.value, kind, &place->url);
+        ow_reader_leave(reader, path);
+    }
+    ow_reader_leave(reader, outer);
+    return 0;
+}
+
+/* --- relays ------------------------------------------------------------------------------------------- */
+
+/* A relay while it is checked: its nodes are asked for again, for the places of errors. */
+struct checking {
+    struct ow_reader *reader;
+    const yaml_node_t *node;
+    struct ow_relay_draft *draft;
+    struct ow_config *config;
+};
+
+static void OW_PRINTF(4, 5)
+    report_in(const struct checking *c, const char *group, const char *key, const char *format, ...)
+{
+    yaml_document_t *document = c->reader->document;
+    const yaml_node_t *at = c->node, *outer = group ? ow_yaml_get(document, c->node, group) : c->node;
+    const yaml_node_t *inner = ow_yaml_get(document, outer, key);
+    at = inner ? inner : outer ? outer : at;
+    char text[512];
+    va_list args;
+    va_start(args, format);
+    (void)vsnprintf(text, sizeof text, format, args);
+    va_end(args);
+    size_t path = c->reader->path.size;
+    if (group)
+        (void)ow_reader_enter(c->reader, ow_bytes_of(group));
+    (void)ow_reader_enter(c->reader, ow_bytes_of(key));
+    ow_reader_report(c->reader, at, "%s", text);
+    ow_reader_leave(c->reader, path);
+}
+
+/* As it stands in the file: what a variable held is not repeated. */
+static struct ow_bytes written(const struct checking *c, const char *group, const char *key)
+{
+    yaml_document_t *document = c->reader->document;
+    const yaml_node_t *node = ow_yaml_get(document, group ? ow_yaml_get(document, c->node, group) : c->node, key);
+    return node && node->type == YAML_SCALAR_NODE ? ow_yaml_text(node) : OW_NULL_BYTES;
+}
+
+static const struct ow_config_place *resolve(const struct checking *c, const char *group, const char *key,
+                                             const char *name, const struct ow_config_place *places, size_t count)
+{
+    if (!name)
+        return NULL;
+    struct ow_bytes shown = written(c, group, key);
+    struct ow_nearest nearest = {.word = ow_bytes_of(name)};
+    for (size_t i = 0; i < count; i++) {
+        if (strcmp(places[i].name, name) == 0)
+            return &places[i];
+        ow_nearest_offer(&nearest, places[i].name);
+    }
+    if (nearest.best)
+        report_in(c, group, key, "there is no %s \"%.*s\"; did you mean \"%s\"?", key, OW_PRINT(shown), nearest.best);
+    else
+        report_in(c, group, key, "there is no %s \"%.*s\"; define it under \"%ss:\"", key, OW_PRINT(shown), key);
+    return NULL;
+}
+
+static void check_outbox(const struct checking *c)
+{
+    struct ow_relay_draft *draft = c->draft;
+    const struct ow_config_place *store = draft->relay.store;
+    if (draft->table && strcmp(draft->table, "onewrite_outbox") != 0 && strcmp(draft->table, "onewrite.outbox") != 0)
+        report_in(c, "from", "outbox",
+                  "this version of onewrite reads onewrite_outbox only; leave out this key, or rename the table");
+    if (draft->by != OW_RELAY_BY_POLLING)
+        report_in(c, "from", "by", "a SQLite file has no log to read; use polling");
+    if (!store || !store->url.scheme)
+        return;
+    struct ow_outbox_polling_options *outbox = &draft->relay.outbox;
+    *outbox = store->url.outbox;
+    if (draft->after >= 0)
+        outbox->after = (enum ow_outbox_after)draft->after;
+    if (draft->keep_ms >= 0)
+        outbox->keep_marked_ms = draft->keep_ms;
+    if (draft->keep_ms >= 0 && outbox->after != OW_OUTBOX_MARK)
+        report_in(c, "from", "keep", "has no effect without after: mark; say both or neither");
+}
+
+/* Two relays that took rows from one table would each see gaps, and the order of a key would be lost. */
+static void check_against_others(const struct checking *c)
+{
+    const struct ow_config_relay *relay = &c->draft->relay;
+    for (size_t i = 0; i < c->config->relay_count; i++) {
+        const struct ow_config_relay *other = &c->config->relays[i];
+        if (relay->name && other->name && strcmp(relay->name, other->name) == 0)
+            report_in(c, NULL, "name", "relays[%zu] is called \"%.*s\" already; names must be unique", i,
+                      OW_PRINT(written(c, NULL, "name")));
+        if (!relay->store || !other->store)
+            continue;
+        const char *path = relay->store->url.path, *other_path = other->store->url.path;
+        if (relay->store == other->store || (path && other_path && strcmp(path, other_path) == 0)) {
+            report_in(c, "from", "store",
+                      "relays[%zu] reads this outbox already, and two relays would fight for the same rows; keep one",
+                      i);
+            return;
+        }
+    }
+}
+
+static void check_relay(const struct checking *c)
+{
+    struct ow_relay_draft *draft = c->draft;
+    struct ow_config *config = c->config;
+    draft->relay.store = resolve(c, "from", "store", draft->store, config->stores, config->store_count);
+    draft->relay.broker = resolve(c, "to", "broker", draft->broker, config->brokers, config->broker_count);
+    check_outbox(c);
+    if (draft->relay.retry.max_ms < draft->relay.retry.initial_ms)
+        report_in(c, "retry", "max", "is less than initial; make it at least as long");
+    check_against_others(c);
+}
+
+static int read_relay(struct ow_reader *reader, const yaml_node_t *node, struct ow_config *config)
+{
+    struct ow_relay_draft draft = {
+        .relay = {.limits = ow_message_limits_default, .window = ow_window_limits_default}, .after = -1, .keep_ms = -1};
+    struct ow_error err;
+    int r = ow_option_set_defaults(ow_relay_options, &draft, &err);
+    if (r == 0 && ow_reader_group(reader, node, ow_relay_options, &draft)) {
+        check_relay(&(struct checking){reader, node, &draft, config});
+        config->relays[config->relay_count++] = draft.relay;
+        draft.relay.name = draft.relay.topic = draft.relay.key = NULL;
+    }
+    ow_option_done(ow_relay_options, &draft);
+    return r;
+}
+
+static int read_relays(struct ow_reader *reader, const yaml_node_t *list, struct ow_config *config)
+{
+    if (!list)
+        return 0;
+    const yaml_node_item_t *items = list->data.sequence.items.start;
+    size_t count = (size_t)(list->data.sequence.items.top - items);
+    size_t outer = ow_reader_enter(reader, OW_BYTES("relays"));
+    if (count > OW_CONFIG_ENTRIES_MAX)
+        return refuse_entries(reader, list, "relays");
+    if (count == 0)
+        ow_reader_report(reader, list, "the list is empty; begin each relay with \"- name: NAME\"");
+    config->relays = calloc(count + 1, sizeof *config->relays);
+    int r = config->relays ? 0 : OW_ENOMEM;
+    for (size_t i = 0; r == 0 && i < count && !ow_diagnostics_is_full(reader->diagnostics); i++) {
+        size_t path = ow_reader_enter_index(reader, i);
+        r = read_relay(reader, yaml_document_get_node(reader->document, items[i]), config);
+        ow_reader_leave(reader, path);
+    }
+    ow_reader_leave(reader, outer);
+    return r;
+}
+
+/* --- the whole ---------------------------------------------------------------------------------------- */
+
+static int read_config(struct ow_reader *reader, struct ow_config *config)
+{
+    struct ow_config_draft draft = {0};
+    struct ow_error err;
+    int r = ow_option_set_defaults(ow_config_options, &draft, &err);
+    if (r < 0)
+        return r;
+    (void)ow_reader_group(reader, yaml_document_get_root_node(reader->document), ow_config_options, &draft);
+    config->log_level = draft.log_level;
+    config->log_format = draft.log_format;
+    r = read_places(reader, draft.stores, OW_URL_STORE, &config->stores, &config->store_count);
+    if (r == 0)
+        r = read_places(reader, draft.brokers, OW_URL_BROKER, &config->brokers, &config->broker_count);
+    if (r == 0)
+        r = read_relays(reader, draft.relays, config);
+    return reader->has_no_memory ? OW_ENOMEM : r;
+}
+
+int ow_config_parse(struct ow_bytes text, const char *name, const struct ow_substitution_world *world,
+                    struct ow_diagnostics *diagnostics, struct ow_config **ret)
+{
+    OW_CLEANUP(ow_yaml_done) struct ow_yaml yaml = {0};
+    OW_CLEANUP(ow_config_cleanup) struct ow_config *config = NULL;
+    int r = ow_yaml_load(&yaml, text, name, diagnostics);
+    if (r < 0)
+        return r;
+    OW_CLEANUP(ow_reader_done)
+    struct ow_reader reader = {.document = &yaml.document, .world = world, .diagnostics = diagnostics, .name = name};
+    config = calloc(1, sizeof *config);
+    r = config ? read_config(&reader, config) : OW_ENOMEM;
+    ow_diagnostics_sort(diagnostics);
+    if (r == OW_ENOMEM)
+        ow_diagnostics_add(diagnostics, name, 0, 0, OW_NULL_BYTES, "out of memory");
+    if (r < 0 || diagnostics->count || diagnostics->left_out)
+        return r < 0 ? r : OW_ECONFIG;
+    *ret = config;
+    config = NULL;
+    return 0;
+}
+
+int ow_config_load(const char *path, struct ow_diagnostics *diagnostics, struct ow_config **ret)
+{
+    OW_CLEANUP(ow_buf_done) struct ow_buf text = {0};
+    struct ow_error err;
+    int r = ow_config_read_file(path, OW_YAML_SIZE_MAX, &text, &err);
+    if (r < 0) {
+        ow_diagnostics_add(diagnostics, path, 0, 0, OW_NULL_BYTES, "%s", err.text);
+        return r == OW_ETOOBIG ? OW_ECONFIG : r;
+    }
+    return ow_config_parse(ow_buf_bytes(&text), path, &ow_substitution_world_real, diagnostics, ret);
+}
+
+void ow_config_free(struct ow_config *config)
+{
+    if (!config)
+        return;
+    for (size_t i = 0; i < config->store_count; i++) {
+        free(config->stores[i].name);
+        ow_url_done(&config->stores[i].url);
+    }
+    for (size_t i = 0; i < config->broker_count; i++) {
+        free(config->brokers[i].name);
+        ow_url_done(&config->brokers[i].url);
+    }
+    for (size_t i = 0; i < config->relay_count; i++) {
+        free(config->relays[i].name);
+        free(config->relays[i].topic);
+        free(config->relays[i].key);
+    }
+    free(config->stores);
+    free(config->brokers);
+    free(config->relays);
+    free(config);
+}

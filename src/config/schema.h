@@ -1,0 +1,33 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The tables of the configuration: every key there is. Private to src/config. */
+#ifndef OW_CONFIG_SCHEMA_H
+#define OW_CONFIG_SCHEMA_H
+
+#include <yaml.h>
+
+#include "config/config.h"
+#include "config/option.h"
+
+/* What the tables fill. Maps and lists are left as nodes for config.c. */
+struct ow_config_draft {
+    uint32_t version;
+    enum ow_log_level log_level;
+    enum ow_log_format log_format;
+    const yaml_node_t *stores, *brokers, *relays;
+};
+
+enum ow_relay_by { OW_RELAY_BY_POLLING, OW_RELAY_BY_LOG, OW_RELAY_BY_MESSAGE };
+
+struct ow_relay_draft {
+    struct ow_config_relay relay;
+    char *store, *broker; /* names */
+    char *table;          /* from.outbox */
+    enum ow_relay_by by;
+    int32_t after;   /* an enum ow_outbox_after; -1: not said */
+    int64_t keep_ms; /* -1: not said */
+};
+
+extern const struct ow_option ow_config_options[]; /* offsets in struct ow_config_draft */
+extern const struct ow_option ow_relay_options[];  /* offsets in struct ow_relay_draft */
+
+#endif
