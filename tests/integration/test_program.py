@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """What people install: the hardened program, its manual, the library with its pkg-config file."""
 
+import json
 import os
 import pathlib
+import re
 import shutil
 import subprocess
 
@@ -71,18 +73,32 @@ def test_program_and_manual_are_installed(installed):
     installed_file(installed, "onewrite.1")
 
 
-def test_an_application_builds_against_the_library(installed, tmp_path):
-    """pkg-config says enough to compile, link and run a program that only includes the installed header."""
+def test_an_application_builds_against_the_library(installed, onewrite_release, tmp_path):
+    """pkg-config says enough to compile, link and run the example, and what it said comes out of the relay."""
     config = installed_file(installed, "onewrite.pc")
-    environment = {**os.environ, "PKG_CONFIG_PATH": str(config.parent), "PKG_CONFIG_SYSROOT_DIR": str(installed)}
-    source = tmp_path / "application.c"
-    source.write_text("#include <onewrite/error.h>\n#include <stdio.h>\n"
-                      "int main(void) { return puts(ow_error_name(OW_EFULL)) < 0; }\n")
-    flags = output("pkg-config", "--cflags", "--libs", "onewrite", env=environment).split()
-    flags = [flag.replace(f"{installed}{installed}", str(installed)) for flag in flags]
-    # A sysroot is put before the paths of onewrite.pc, but sqlite3's are those of this machine.
-    flags = [flag for flag in flags if not flag.startswith(f"-I{installed}/usr/include") or "onewrite" in flag]
-    program = tmp_path / "application"
-    output("gcc", "-Wall", "-Werror", source, "-o", program, *flags)
+    prefix = installed / "usr/local"
+    flags = output("pkg-config", f"--define-variable=prefix={prefix}", "--cflags", "--libs", "onewrite", "sqlite3",
+                   env={**os.environ, "PKG_CONFIG_PATH": str(config.parent)}).split()
+    program = tmp_path / "place_order"
+    output("gcc", "-std=c11", "-Wall", "-Wextra", "-Werror", ROOT / "examples/place_order.c", "-o", program, *flags)
     libraries = ":".join({str(path.parent) for path in installed.rglob("libonewrite.so*")})
-    assert output(program, env={**os.environ, "LD_LIBRARY_PATH": libraries}) == "no space left\n"
+    output(onewrite_release, "init", "sqlite:shop.db", cwd=tmp_path)
+    output(program, "shop.db", "42", "990", cwd=tmp_path, env={**os.environ, "LD_LIBRARY_PATH": libraries})
+    line = output(onewrite_release, "relay", "--until-end", "sqlite:shop.db", "stdout:", cwd=tmp_path)
+    record = json.loads(line)
+    assert record["topic"] == "outbox.event.order" and record["key"] == "42"
+    assert json.loads(record["value"]) == {"total": 990} and record["headers"]["trace"] == "a1b2"
+
+
+def test_sql_of_the_documents_works(run, tmp_path):
+    """The statements that README.md and docs/outbox-sqlite.md show, run as they stand."""
+    run("init", "sqlite:shop.db")
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    command = re.search(r'^sqlite3 shop\.db ".*?"$', readme, re.DOTALL | re.MULTILINE).group(0)
+    output("bash", "-euc", command, cwd=tmp_path)
+    page = (ROOT / "docs/outbox-sqlite.md").read_text(encoding="utf-8")
+    statements = re.search(r"```sql\n(BEGIN IMMEDIATE.*?)```", page, re.DOTALL).group(1)
+    output("sqlite3", "-bail", "shop.db", "ALTER TABLE orders ADD COLUMN customer TEXT; DELETE FROM orders; " + statements,
+           cwd=tmp_path)
+    lines = run("relay", "--until-end", "sqlite:shop.db", "stdout:").stdout.splitlines()
+    assert [json.loads(line)["key"] for line in lines] == ["42", "42"]
