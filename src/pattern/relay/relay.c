@@ -259,7 +259,12 @@ int ow_relay_start(struct ow_relay *relay, struct ow_error *err)
     }
     if (r == 0)
         r = open_broker(relay, &first);
-    return r < 0 ? ow_error_set(err, r, "%s", first.text) : 0;
+    if (r < 0) { /* it may be called again */
+        close_broker(relay);
+        close_source(relay);
+        return ow_error_set(err, r, "%s", first.text);
+    }
+    return 0;
 }
 
 /* --- reading ----------------------------------------------------------------------------------------- */

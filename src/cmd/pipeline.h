@@ -1,0 +1,38 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Pipeline: a relay with its source and its broker, in a thread of its own. Everything of it belongs to that
+ * thread from ow_pipeline_start() on, but for the calls named below; what happens is told to the log.
+ */
+#ifndef OW_CMD_PIPELINE_H
+#define OW_CMD_PIPELINE_H
+
+#include "pattern/relay/relay.h"
+
+struct ow_pipeline;
+
+struct ow_pipeline_options {
+    const char *name, *from, *to; /* for the log; copied */
+    struct ow_source *source;     /* taken over, also on failure */
+    struct ow_broker *broker;
+    struct ow_relay_options relay; /* listener and world are set here */
+    bool ends_when_idle;           /* the end of the backlog is the end of the pipeline */
+    int ended_fd;                  /* an eventfd that is written when the thread ends */
+};
+
+int ow_pipeline_new(const struct ow_pipeline_options *options, struct ow_pipeline **ret,
+                    struct ow_error *err) OW_MUST_CHECK;
+/* Connects both sides. What cannot be reached, a file that is not there included, is OW_EUNREACHABLE. To stand by
+   behind another relay is no error. */
+int ow_pipeline_open(struct ow_pipeline *pipeline, struct ow_error *err) OW_MUST_CHECK;
+int ow_pipeline_start(struct ow_pipeline *pipeline, struct ow_error *err) OW_MUST_CHECK;
+
+/* Any thread: it stops reading, waits at most 5 s for what is in flight, and ends. */
+void ow_pipeline_stop(struct ow_pipeline *pipeline);
+/* Any thread: whether the thread has ended. */
+bool ow_pipeline_has_ended(const struct ow_pipeline *pipeline);
+/* Waits for its end; 0, or the error that it ended with. */
+int ow_pipeline_join(struct ow_pipeline *pipeline, struct ow_error *err);
+/* Stops and joins it if it runs. NULL is allowed. */
+void ow_pipeline_free(struct ow_pipeline *pipeline);
+
+#endif

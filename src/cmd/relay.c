@@ -1,0 +1,112 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* onewrite relay FROM TO */
+#include "cmd/command.h"
+#include "cmd/daemon.h"
+#include "config/construct.h"
+
+struct relay_options {
+    const char *topic, *key;
+    int64_t wait_ms, messages_max, bytes_max, payload_max;
+    bool until_end;
+};
+
+static const struct ow_flag flags[] = {
+    {"topic", 't', "TEMPLATE", OW_FLAG_STRING, "outbox.event.${!aggregatetype}", "the topic of a message",
+     offsetof(struct relay_options, topic), NULL, 0, 0},
+    {"key", 'k', "TEMPLATE", OW_FLAG_STRING, "${!aggregateid}",
+     "the key of a message; the messages of a key keep their order", offsetof(struct relay_options, key), NULL, 0, 0},
+    {"until-end", 0, NULL, OW_FLAG_BOOL, NULL, "end when the outbox is empty, instead of waiting for more",
+     offsetof(struct relay_options, until_end), NULL, 0, 0},
+    {"wait", 'w', "DURATION", OW_FLAG_DURATION, "0", "at the start, how long to wait for a side that cannot be reached",
+     offsetof(struct relay_options, wait_ms), NULL, 0, 0},
+    {"window-messages", 0, "N", OW_FLAG_INTEGER, "10000", "at most so many messages in flight",
+     offsetof(struct relay_options, messages_max), NULL, 1, 1000000},
+    {"window-bytes", 0, "SIZE", OW_FLAG_SIZE, "16MiB", "at most so many bytes in flight",
+     offsetof(struct relay_options, bytes_max), NULL, 1, INT64_MAX},
+    {"max-payload", 0, "SIZE", OW_FLAG_SIZE, "1MiB", "a message with a larger payload is set aside",
+     offsetof(struct relay_options, payload_max), NULL, 0, 0},
+    {0},
+};
+
+static const struct ow_argument arguments[] = {
+    {"FROM", "the store whose outbox is read", OW_ARGUMENT_URL, false},
+    {"TO", "the broker to publish to", OW_ARGUMENT_URL, false},
+    {0},
+};
+
+static const struct ow_example examples[] = {
+    {"onewrite relay sqlite:shop.db journal:bus.db", "from an SQLite file into the embedded journal"},
+    {"onewrite relay sqlite:shop.db stdout: | jq .",
+     "look at what would be published; what was printed leaves the outbox"},
+    {"onewrite relay --topic '${!aggregatetype}.events' sqlite:shop.db file:events.jsonl",
+     "other topics, into a file of JSON lines"},
+    {0},
+};
+
+static int new_pipeline(const struct relay_options *options, char *const *urls, int ended_fd, struct ow_pipeline **ret,
+                        struct ow_error *err)
+{
+    OW_CLEANUP(ow_url_done) struct ow_url from = {0}, to = {0};
+    struct ow_pipeline_options p = {.name = "relay", .ends_when_idle = options->until_end, .ended_fd = ended_fd};
+    int r = ow_command_url(urls[0], OW_URL_STORE, &from, err);
+    if (r == 0)
+        r = ow_command_url(urls[1], OW_URL_BROKER, &to, err);
+    if (r < 0)
+        return r;
+    ow_relay_options_default(&p.relay);
+    p.from = from.text;
+    p.to = to.text;
+    p.relay.topic = options->topic;
+    p.relay.key = options->key;
+    p.relay.window.count_max = (uint32_t)options->messages_max;
+    p.relay.window.bytes_max = (size_t)options->bytes_max;
+    p.relay.limits.payload_bytes_max = (size_t)options->payload_max;
+    r = ow_config_new_source(&from, &p.source, err);
+    if (r < 0)
+        return r;
+    r = ow_config_new_broker(&to, &p.broker, err);
+    if (r < 0) {
+        p.source->ops->discard(p.source);
+        return r;
+    }
+    r = ow_pipeline_new(&p, ret, err);
+    if (r == OW_EINVALID) /* a template, as it was typed */
+        err->code = r = OW_EUSAGE;
+    return r;
+}
+
+static int run(const void *options, char *const *urls, size_t count, struct ow_error *err)
+{
+    const struct relay_options *o = options;
+    OW_CLEANUP(ow_daemon_done) struct ow_daemon daemon = {0};
+    struct ow_pipeline *pipeline = NULL;
+    (void)count;
+    int r = ow_daemon_init(&daemon, err);
+    if (r == 0)
+        r = new_pipeline(o, urls, daemon.ended_fd, &pipeline, err);
+    if (r == 0)
+        r = ow_daemon_add(&daemon, pipeline, o->wait_ms, err);
+    if (r != 0)
+        return r < 0 ? r : 0;
+    return ow_daemon_run(&daemon, NULL, NULL, err);
+}
+
+const struct ow_command ow_command_relay = {
+    .name = "relay",
+    .summary = "publish what a service leaves in its outbox",
+    .arguments = arguments,
+    .description =
+        "Reads the outbox of the store FROM in the order of the commits and publishes each message to the broker TO. A "
+        "row "
+        "leaves the outbox only after the broker has accepted its message. Runs until it is stopped: SIGTERM waits for "
+        "what "
+        "is in flight and ends with 0; kill -9 at any moment loses nothing.\n\n"
+        "A message that can never be published (its payload over the limit, a header with a line break) is set aside "
+        "in "
+        "the table onewrite_dead_letter with the reason, and the others go on.\n\n"
+        "A second relay on the same outbox stands by and takes over when the first one ends, however it ends.",
+    .examples = examples,
+    .options = flags,
+    .options_size = sizeof(struct relay_options),
+    .run = run,
+};

@@ -1,0 +1,225 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* onewrite run CONFIG: all relays of a configuration, and the same file again at SIGHUP. */
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "cmd/command.h"
+#include "cmd/daemon.h"
+#include "config/construct.h"
+
+struct run_options {
+    int64_t wait_ms;
+    bool until_end;
+};
+
+/* A relay that runs, and a text that holds everything that makes it what it is. */
+struct running {
+    struct ow_pipeline *pipeline;
+    char *what;
+};
+
+struct runner {
+    const struct run_options *options;
+    const char *path;
+    struct ow_daemon daemon;
+    struct running *running; /* owned */
+    size_t count;
+};
+
+static void print_diagnostics(const struct ow_diagnostics *diagnostics)
+{
+    OW_CLEANUP(ow_buf_done) struct ow_buf text = {0};
+    ow_diagnostics_print(diagnostics, &text);
+    if (!text.has_failed && text.size && write(STDERR_FILENO, text.data, text.size) < 0) {
+        /* There is nowhere left to say so. */
+    }
+}
+
+/* On failure everything has been said on standard error, or stands in err. */
+static int load(const char *path, struct ow_config **ret, struct ow_error *err)
+{
+    struct ow_diagnostics diagnostics = {0};
+    int r = ow_config_load(path, &diagnostics, ret);
+    if (r < 0 && diagnostics.count == 0)
+        r = ow_error_set(err, r, "%s: %s", path, ow_error_name(r));
+    else if (r < 0)
+        ow_error_set(err, r, "%s: %zu %s wrong, see above", path, diagnostics.count + diagnostics.left_out,
+                     diagnostics.count == 1 ? "thing is" : "things are");
+    print_diagnostics(&diagnostics);
+    ow_diagnostics_done(&diagnostics);
+    return r;
+}
+
+static void describe(const struct ow_config_relay *relay, struct ow_buf *to)
+{
+    const struct ow_journal_options *j = &relay->broker->url.journal;
+    const struct ow_file_options *f = &relay->broker->url.file;
+    ow_buf_printf(to, "%s|%s|%d|%" PRId64 "|%u|%s|", relay->name, relay->outbox.path, (int)relay->outbox.after,
+                  relay->outbox.keep_marked_ms, relay->outbox.batch_max, relay->broker->url.text);
+    ow_buf_printf(to, "%u|%" PRId64 "|%" PRId64 "|%d|%" PRId64 "|%u|", j->partitions, j->retention_ms,
+                  j->retention_bytes, (int)f->fsync, f->rotate_bytes, f->keep);
+    ow_buf_printf(to, "%s|%s|%zu|%u|%zu|", relay->topic ? relay->topic : "", relay->key ? relay->key : "",
+                  relay->limits.payload_bytes_max, relay->window.count_max, relay->window.bytes_max);
+    ow_buf_printf(to, "%" PRId64 "|%" PRId64 "|%g|%g|%u", relay->retry.initial_ms, relay->retry.max_ms,
+                  relay->retry.multiplier, relay->retry.jitter, relay->retry.attempts_max);
+}
+
+static int new_pipeline(const struct runner *runner, const struct ow_config_relay *relay, struct ow_pipeline **ret,
+                        struct ow_error *err)
+{
+    struct ow_pipeline_options p = {.name = relay->name,
+                                    .from = relay->store->url.text,
+                                    .to = relay->broker->url.text,
+                                    .ends_when_idle = runner->options->until_end,
+                                    .ended_fd = runner->daemon.ended_fd};
+    ow_relay_options_default(&p.relay);
+    ow_config_set_relay_options(relay, &p.relay);
+    int r = ow_config_new_relay_source(relay, &p.source, err);
+    if (r < 0)
+        return r;
+    r = ow_config_new_broker(&relay->broker->url, &p.broker, err);
+    if (r < 0) {
+        p.source->ops->discard(p.source);
+        return r;
+    }
+    return ow_pipeline_new(&p, ret, err);
+}
+
+/* 0: it runs; 1: a signal said to end; < 0 */
+static int start(struct runner *runner, const struct ow_config_relay *relay, int64_t wait_ms, struct ow_error *err)
+{
+    OW_CLEANUP(ow_buf_done) struct ow_buf what = {0};
+    struct ow_pipeline *pipeline = NULL;
+    struct running *more = realloc(runner->running, (runner->count + 1) * sizeof *more);
+    if (more)
+        runner->running = more;
+    describe(relay, &what);
+    int r = more ? ow_buf_check(&what, err) : ow_error_set(err, OW_ENOMEM, "out of memory");
+    if (r == 0)
+        r = new_pipeline(runner, relay, &pipeline, err);
+    if (r == 0)
+        r = ow_daemon_add(&runner->daemon, pipeline, wait_ms, err);
+    if (r < 0)
+        (void)ow_error_prefix(err, "relay %s", relay->name);
+    if (r != 0)
+        return r;
+    runner->running[runner->count++] = (struct running){pipeline, what.data};
+    what = (struct ow_buf){0};
+    return 0;
+}
+
+static void stop(struct runner *runner, size_t i)
+{
+    ow_daemon_remove(&runner->daemon, runner->running[i].pipeline);
+    free(runner->running[i].what);
+    runner->running[i] = runner->running[--runner->count];
+}
+
+/* Whether this relay runs already, exactly as it is described. */
+static bool is_running(const struct runner *runner, const struct ow_config_relay *relay)
+{
+    OW_CLEANUP(ow_buf_done) struct ow_buf what = {0};
+    describe(relay, &what);
+    for (size_t i = 0; i < runner->count; i++)
+        if (!what.has_failed && strcmp(runner->running[i].what, what.data) == 0)
+            return !ow_pipeline_has_ended(runner->running[i].pipeline);
+    return false;
+}
+
+static bool is_wanted(const struct ow_config *config, const struct running *running)
+{
+    for (size_t i = 0; i < config->relay_count; i++) {
+        OW_CLEANUP(ow_buf_done) struct ow_buf what = {0};
+        describe(&config->relays[i], &what);
+        if (!what.has_failed && strcmp(running->what, what.data) == 0)
+            return !ow_pipeline_has_ended(running->pipeline);
+    }
+    return false;
+}
+
+/* A relay whose lines changed is stopped and started again; the others are not touched. A file that is wrong
+   changes nothing. */
+static void reload(void *context)
+{
+    struct runner *runner = context;
+    OW_CLEANUP(ow_config_cleanup) struct ow_config *config = NULL;
+    struct ow_error err = {0};
+    if (load(runner->path, &config, &err) < 0) {
+        ow_log(OW_LOG_ERROR, "the configuration stays as it was", "error", err.text, NULL);
+        return;
+    }
+    for (size_t i = runner->count; i > 0; i--)
+        if (!is_wanted(config, &runner->running[i - 1]))
+            stop(runner, i - 1);
+    for (size_t i = 0; i < config->relay_count; i++)
+        if (!is_running(runner, &config->relays[i]) && start(runner, &config->relays[i], -1, &err) < 0)
+            ow_log(OW_LOG_ERROR, "cannot start", "relay", config->relays[i].name, "error", err.text, NULL);
+    ow_log(OW_LOG_INFO, "configuration read again", "file", runner->path, NULL);
+}
+
+static void runner_done(struct runner *runner)
+{
+    ow_daemon_done(&runner->daemon);
+    for (size_t i = 0; i < runner->count; i++)
+        free(runner->running[i].what);
+    free(runner->running);
+}
+
+static int run(const void *options, char *const *arguments, size_t count, struct ow_error *err)
+{
+    OW_CLEANUP(runner_done)
+    struct runner runner = {.options = options, .path = arguments[0]};
+    OW_CLEANUP(ow_config_cleanup) struct ow_config *config = NULL;
+    (void)count;
+    int r = ow_daemon_init(&runner.daemon, err);
+    if (r == 0)
+        r = load(runner.path, &config, err);
+    if (r < 0)
+        return r;
+    if (config->log_level != OW_LOG_INFO || config->log_format != OW_LOG_AUTO)
+        ow_log_setup(config->log_level, config->log_format);
+    for (size_t i = 0; i < config->relay_count && r == 0; i++)
+        r = start(&runner, &config->relays[i], runner.options->wait_ms, err);
+    if (r != 0)
+        return r < 0 ? r : 0;
+    return ow_daemon_run(&runner.daemon, reload, &runner, err);
+}
+
+static const struct ow_flag flags[] = {
+    {"until-end", 0, NULL, OW_FLAG_BOOL, NULL, "end when every outbox is empty, instead of waiting for more",
+     offsetof(struct run_options, until_end), NULL, 0, 0},
+    {"wait", 'w', "DURATION", OW_FLAG_DURATION, "0", "at the start, how long to wait for a side that cannot be reached",
+     offsetof(struct run_options, wait_ms), NULL, 0, 0},
+    {0},
+};
+
+static const struct ow_argument arguments[] = {
+    {"CONFIG", "the configuration, a YAML file", OW_ARGUMENT_FILE, false},
+    {0},
+};
+
+static const struct ow_example examples[] = {
+    {"onewrite run /etc/onewrite/onewrite.yaml", "in the foreground, as a service manager wants it"},
+    {"onewrite run --wait 1m onewrite.yaml", "at boot, when the databases may come later"},
+    {0},
+};
+
+const struct ow_command ow_command_run = {
+    .name = "run",
+    .summary = "do all that a configuration file says",
+    .arguments = arguments,
+    .description =
+        "Runs every relay of the configuration, each in a thread of its own, until it is stopped. SIGTERM waits for "
+        "what is "
+        "in flight and ends with 0. SIGHUP reads the file again: relays whose lines changed are started anew, the "
+        "others "
+        "are not touched, and a file that is wrong changes nothing. Speaks to systemd (Type=notify, WatchdogSec).\n\n"
+        "A relay that ends by an error does not stop the others; the error is in the log, and the exit status tells of "
+        "it.",
+    .examples = examples,
+    .options = flags,
+    .options_size = sizeof(struct run_options),
+    .run = run,
+};
