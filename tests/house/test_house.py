@@ -188,6 +188,14 @@ def test_every_c_source_is_built():
             assert path.relative_to(ROOT / "src").as_posix() in lists, f"{path.relative_to(ROOT)} is in no meson.build"
 
 
+def test_every_test_in_c_is_run():
+    lists = (ROOT / "tests/meson.build").read_text(encoding="utf-8")
+    for pattern in ("unit/test_*.c", "fuzz/fuzz_*.c"):
+        for path in (ROOT / "tests").glob(pattern):
+            name = path.stem.split("_", 1)[1]
+            assert f"'{name}'" in lists, f"{path.relative_to(ROOT)} is not in tests/meson.build"
+
+
 @pytest.mark.parametrize(
     "arguments, status, expected",
     [
