@@ -205,6 +205,8 @@ def test_every_test_in_c_is_run():
         (["nonsense"], 2, 'no command "nonsense"'),
         (["build", "nonsense"], 2, "build takes no arguments"),
         (["fuzz", "soon"], 2, "seconds"),
+        (["bench", "nonsense"], 4, 'no benchmark "nonsense"'),
+        (["setup", "nonsense"], 2, 'setup knows no "nonsense"'),
     ],
 )
 def test_dev_says_what_is_wrong(arguments, status, expected, tmp_path):
