@@ -74,14 +74,15 @@ static int check_options(const struct publish_options *o, const struct ow_url *u
         {"key", o->key, "--aggregateid", false, true},
     };
     for (size_t i = 0; i < sizeof rules / sizeof rules[0]; i++) {
-        if (is_store && rules[i].is_needed_by_store && !rules[i].value)
-            return ow_error_set(err, OW_EUSAGE, "option --%s is missing; the outbox of %s needs it", rules[i].name,
-                                url->text);
         bool is_out_of_place = is_store ? !rules[i].is_needed_by_store : !rules[i].is_for_broker;
         if (is_out_of_place && rules[i].value)
             return ow_error_set(err, OW_EUSAGE, "option --%s has no meaning for a %s; use %s", rules[i].name,
                                 is_store ? "store" : "broker", rules[i].instead);
     }
+    for (size_t i = 0; i < sizeof rules / sizeof rules[0]; i++)
+        if (is_store && rules[i].is_needed_by_store && !rules[i].value)
+            return ow_error_set(err, OW_EUSAGE, "option --%s is missing; the outbox of %s needs it", rules[i].name,
+                                url->text);
     if (!is_store && !o->topic)
         return ow_error_set(err, OW_EUSAGE, "option --topic is missing; %s needs it", url->text);
     if (o->payload && o->payload_file)

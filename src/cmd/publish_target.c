@@ -181,7 +181,10 @@ int ow_publish_target_flush(struct ow_publish_target *target, struct ow_publish_
     ow_publish_batch_clear(batch);
     if (r == 0)
         r = ow_buf_check(&ids, err);
-    return r < 0 ? r : ow_output_write(ow_buf_bytes(&ids), err);
+    if (r == 0)
+        r = ow_output_write(ow_buf_bytes(&ids), err);
+    /* That nobody wants the ids any more must not keep the rest from being published. */
+    return r == OW_ECLOSED && prints ? 0 : r;
 }
 
 /* Checks and copies the message. A missing id and time are made. */
