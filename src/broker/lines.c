@@ -408,6 +408,6 @@ int ow_file_broker_new(const struct ow_file_options *options, struct ow_broker *
     b->rotate_bytes = options->rotate_bytes;
     b->keep = options->keep;
     b->fd = -1;
-    *ret = &b->base_broker;
+    *ret = (struct ow_broker *)b;
     return 0;
 }

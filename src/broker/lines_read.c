@@ -27,9 +27,8 @@
 struct file_subscriber {
     struct ow_subscriber base;
     char *path;
-    char **topics;
-    size_t topic_count;
-    int64_t from; /* as in the options */
+    struct ow_buf topics; /* each with its NUL; empty: all */
+    int64_t from;         /* as in the options */
 
     int fd; /* -1: not open */
     int64_t position, line;
@@ -192,16 +191,16 @@ static bool is_blank(struct ow_bytes line)
 
 static bool is_wanted(const struct file_subscriber *s, struct ow_bytes topic)
 {
-    for (size_t i = 0; i < s->topic_count; i++)
-        if (ow_bytes_is(topic, s->topics[i]))
+    for (size_t at = 0; at < s->topics.size; at += strlen(s->topics.data + at) + 1)
+        if (ow_bytes_is(topic, s->topics.data + at))
             return true;
-    return s->topic_count == 0;
+    return s->topics.size == 0;
 }
 
 static int file_next(struct ow_subscriber *subscriber, struct ow_record *ret, struct ow_error *err)
 {
     struct file_subscriber *s = of(subscriber);
-    struct ow_bytes line;
+    struct ow_bytes line = OW_NULL_BYTES;
     int r = 0;
     size_t cost = 0;
     s->may_have_more = false;
@@ -272,10 +271,8 @@ static void file_close(struct ow_subscriber *subscriber)
     struct file_subscriber *s = of(subscriber);
     if (s->fd >= 0)
         (void)close(s->fd);
-    for (size_t i = 0; i < s->topic_count; i++)
-        free(s->topics[i]);
-    free(s->topics);
     free(s->path);
+    ow_buf_done(&s->topics);
     ow_buf_done(&s->data);
     ow_buf_done(&s->scratch);
     free(s);
@@ -294,17 +291,6 @@ static const struct ow_subscriber_ops file_ops = {
     .close = file_close,
 };
 
-static bool copy_topics(struct file_subscriber *s, const struct ow_subscriber_options *options)
-{
-    if (!options->topics || options->topic_count == 0)
-        return true;
-    s->topics = calloc(options->topic_count, sizeof *s->topics);
-    for (; s->topics && s->topic_count < options->topic_count; s->topic_count++)
-        if (!(s->topics[s->topic_count] = strdup(options->topics[s->topic_count])))
-            return false;
-    return s->topics != NULL;
-}
-
 int ow_file_subscriber_new(const char *path, const struct ow_subscriber_options *options, struct ow_subscriber **ret,
                            struct ow_error *err)
 {
@@ -316,12 +302,14 @@ int ow_file_subscriber_new(const char *path, const struct ow_subscriber_options 
         s->fd = -1;
         s->from = options->from;
         s->path = strdup(path);
+        for (size_t i = 0; options->topics && i < options->topic_count; i++)
+            ow_buf_add(&s->topics, options->topics[i], strlen(options->topics[i]) + 1);
     }
-    if (!s || !s->path || !copy_topics(s, options)) {
+    if (!s || !s->path || s->topics.has_failed) {
         if (s)
             file_close(&s->base);
         return ow_error_set(err, OW_ENOMEM, "out of memory");
     }
-    *ret = &s->base;
+    *ret = (struct ow_subscriber *)s;
     return 0;
 }

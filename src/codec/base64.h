@@ -5,10 +5,10 @@
 
 #include "base/bytes.h"
 
-void ow_base64_encode(struct ow_buf *to, struct ow_bytes bytes);
+void ow_base64_encode(struct ow_buf *buf, struct ow_bytes bytes);
 /* Appends what `text` stands for. Strict, so that each run of bytes has one text only: no blanks, full
    padding, no bits left over. OW_EINVALID with the place (counted from 1), and then nothing is appended;
    OW_ENOMEM. */
-int ow_base64_decode(struct ow_buf *to, struct ow_bytes text, struct ow_error *err) OW_MUST_CHECK;
+int ow_base64_decode(struct ow_buf *buf, struct ow_bytes text, struct ow_error *err) OW_MUST_CHECK;
 
 #endif

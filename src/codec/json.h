@@ -63,13 +63,13 @@ int ow_json_string(const struct ow_json *json, struct ow_buf *scratch, struct ow
 /* An ow_route_lookup: the scalar at a path such as "a.b.0.c" (numbers index arrays), appended as text:
    strings unescaped, numbers and booleans as written. Where a name stands twice in an object the last one
    counts. 1: found; 0: null, or not there; < 0: not JSON, or an object or array is there (OW_EINVALID). */
-int ow_json_lookup(struct ow_bytes json, struct ow_bytes path, struct ow_buf *to, struct ow_error *err);
+int ow_json_lookup(struct ow_bytes text, struct ow_bytes path, struct ow_buf *to, struct ow_error *err);
 
 /* An object of headers, in its order: strings unescaped, numbers and booleans as their text, null as a null
    value, nested values as their JSON text. No headers: an empty object, JSON null, blank or null bytes.
-   What is found points into `json` or `scratch` (which is appended to, and may move: see ow_json_string).
+   What is found points into `text` or `scratch` (which is appended to, and may move: see ow_json_string).
    OW_EINVALID: not JSON, not an object; OW_ETOOBIG: more than `max`; OW_ENOMEM. */
-int ow_json_read_headers(struct ow_bytes json, struct ow_header *headers, size_t max, size_t *ret_count,
+int ow_json_read_headers(struct ow_bytes text, struct ow_header *headers, size_t max, size_t *ret_count,
                          struct ow_buf *scratch, struct ow_error *err) OW_MUST_CHECK;
 
 /* "text" with its quotes, or null for null bytes. What is not UTF-8 is replaced by U+FFFD: ask
