@@ -91,9 +91,9 @@ def reason_angled(layer, name, root):
     if name.startswith("onewrite/"):
         if not (root / "include" / name).is_file():
             return f"<{name}> is no header under include/"
-        if name == "onewrite/error.h" or layer == "client":
+        if name == "onewrite/error.h" or layer in ("client", "cmd"):
             return None
-        return f"<{name}> is the application's header: only client may include it"
+        return f"<{name}> is for applications: only client, which defines it, and cmd, which is one, may include it"
     if name in LIBRARIES:
         if layer in LIBRARIES[name]:
             return None

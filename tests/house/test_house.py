@@ -101,7 +101,7 @@ def test_includes_of_this_tree():
         ("src/store/bad.c", '#include "store/none.h"', "is no header under src/"),
         ("src/store/bad.c", "#include <curl/curl.h>", "is in no list"),
         ("src/store/bad.c", "#include OTHER", "cannot be checked"),
-        ("src/cmd/bad.c", "#include <onewrite/onewrite.h>", "only client may include it"),
+        ("src/config/bad.c", "#include <onewrite/onewrite.h>", "is for applications"),
         ("src/bad.c", "#include <stdio.h>", "stands in no layer"),
         ("src/odd/bad.c", "#include <stdio.h>", "stands in no layer"),
         ("include/onewrite/bad.h", "#include <unistd.h>", "an installed header may not include"),

@@ -37,7 +37,7 @@ def test_the_release_has_no_crash_points(onewrite_release, tmp_path):
     symbols = subprocess.run(["nm", "-C", onewrite_release], capture_output=True, text=True).stdout
     assert "ow_crash_pass" not in symbols
     output(onewrite_release, "init", "sqlite:shop.db", cwd=tmp_path)
-    output(onewrite_release, "publish", "journal:bus.db", "--topic", "t", "--key", "k", "v", cwd=tmp_path,
+    output(onewrite_release, "publish", "journal:bus.db", "--topic", "t", "--key", "k", "--payload", "v", cwd=tmp_path,
            env={**os.environ, "ONEWRITE_CRASH": "journal.before-commit:1"}, stdin=subprocess.DEVNULL)
 
 
