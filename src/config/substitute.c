@@ -109,6 +109,10 @@ static int put_variable(struct substitution *s, struct ow_bytes inside, const ch
     if (has_message && rest.size > 2)
         return ow_error_set(s->err, OW_EINVALID, "variable %s %s: %.*s", name, state,
                             OW_PRINT(((struct ow_bytes){rest.data + 2, rest.size - 2})));
+    if (s->is_template)
+        return ow_error_set(s->err, OW_EINVALID,
+                            "variable %s %s; set it, or write ${%s:-default}; a field of the message is ${!%s}", name,
+                            state, name, name);
     return ow_error_set(s->err, OW_EINVALID, "variable %s %s; set it, or write ${%s:-default}", name, state, name);
 }
 

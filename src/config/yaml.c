@@ -34,7 +34,8 @@ static const char *remedy_of(const struct file *file, const yaml_parser_t *parse
         return "; the file must be UTF-8 text";
     if (parser->error == YAML_SCANNER_ERROR && at < file->text.size && file->text.data[at] == '\t')
         return "; indent with spaces, not with tabs";
-    if (parser->problem && strcmp(parser->problem, "mapping values are not allowed in this context") == 0)
+    if (parser->problem && (strcmp(parser->problem, "mapping values are not allowed in this context") == 0 ||
+                            strcmp(parser->problem, "found unexpected ':'") == 0))
         return "; a value that holds \": \" or ends with a colon is written in quotes";
     return "";
 }
