@@ -74,6 +74,10 @@ static void add_padded(struct ow_buf *to, const char *text, size_t width, bool i
 static void heading(const struct ow_column *column, char to[32])
 {
     (void)snprintf(to, 32, "%s", column->name);
+    size_t n = strlen(to);
+    bool is_formatted = column->kind == OW_COLUMN_DURATION || column->kind == OW_COLUMN_TIME;
+    if (is_formatted && n > 3 && strcmp(to + n - 3, "_ms") == 0) /* the unit stands in each cell */
+        to[n - 3] = '\0';
     for (char *s = to; *s; s++)
         *s = *s == '_' ? ' ' : (char)(*s >= 'a' && *s <= 'z' ? *s - 32 : *s);
 }

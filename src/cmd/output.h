@@ -40,7 +40,8 @@ enum ow_column_kind {
 };
 
 struct ow_column {
-    const char *name; /* the member's name in JSON; the heading in a table, underscores shown as spaces */
+    const char
+        *name; /* the member's name in JSON; the heading in a table, underscores shown as spaces, "_ms" left out */
     enum ow_column_kind kind;
 };
 
