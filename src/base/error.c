@@ -57,15 +57,16 @@ int ow_error_prefix(struct ow_error *err, const char *format, ...)
 {
     if (!err)
         return OW_EINTERNAL;
-    char before[sizeof err->text], text[sizeof err->text];
+    char before[sizeof err->text];
     va_list args;
     va_start(args, format);
     (void)vsnprintf(before, sizeof before, format, args);
     va_end(args);
-    memcpy(text, err->text, sizeof text);
     size_t n = strnlen(before, sizeof before - 3);
+    memmove(err->text + n + 2, err->text, sizeof err->text - n - 2);
     memcpy(err->text, before, n);
-    (void)snprintf(err->text + n, sizeof err->text - n, ": %s", text);
+    memcpy(err->text + n, ": ", 2);
+    err->text[sizeof err->text - 1] = '\0';
     return err->code;
 }
 
