@@ -421,8 +421,8 @@ static int subscriber_settle(struct ow_subscriber *subscriber, struct ow_bytes t
                              int64_t offset, struct ow_error *err)
 {
     struct subscriber *s = self_of(subscriber);
-    if (!s->group)
-        return ow_error_set(err, OW_EUNSUPPORTED, "%s: without a group no offsets are kept", s->path);
+    if (!s->group) /* nothing is remembered */
+        return 0;
     struct ow_journal_place *p = ow_journal_places_find(&s->places, topic, partition);
     if (!p || !p->is_ours || !s->has_member)
         return ow_error_set(err, OW_ESTANDBY, "%.*s, partition %u: another member of group %s has it", OW_PRINT(topic),
