@@ -3,6 +3,7 @@
  * The program: finds the command, reads its options, runs it, says once what went wrong, and ends with the
  * status that stands in the table of errors.
  */
+#include <fcntl.h>
 #include <signal.h>
 #include <unistd.h>
 
@@ -68,10 +69,24 @@ static int run(int argc, char *const *argv, struct ow_error *err)
     return global.common.wants_help ? print_help(NULL, err) : refuse_without_command();
 }
 
+/* Started with a standard descriptor closed, the program must not get a database under its number. What stands in
+   for it cannot be written to: what is printed is not lost silently. */
+static void keep_standard_descriptors(void)
+{
+    int fd;
+    do
+        fd = open("/dev/null", O_RDONLY);
+    while (fd >= 0 && fd <= STDERR_FILENO);
+    if (fd >= 0)
+        (void)close(fd);
+}
+
 int main(int argc, char **argv)
 {
     struct ow_error err = {0};
+    keep_standard_descriptors();
     (void)signal(SIGPIPE, SIG_IGN); /* a reader that has gone is an error of write(2), not the end */
+    (void)signal(SIGXFSZ, SIG_IGN); /* and so is a limit of the size of files */
     int r = run(argc, argv, &err);
     if (r >= 0)
         return r;

@@ -22,6 +22,18 @@ static const struct ow_example files[] = {
     {0},
 };
 
+/* One character of UTF-8, which our own texts are, as roff writes it in plain ASCII. Returns its last byte. */
+static const char *add_character(struct ow_buf *to, const char *text)
+{
+    unsigned char first = (unsigned char)*text;
+    int more = first >= 0xf0 ? 3 : first >= 0xe0 ? 2 : 1;
+    unsigned code = first & (0x3fu >> more);
+    for (; more > 0 && text[1]; more--)
+        code = code << 6 | ((unsigned char)*++text & 0x3fu);
+    ow_buf_printf(to, "\\[u%04X]", code);
+    return text;
+}
+
 /* Text of a paragraph: backslashes and hyphens shown as they are, no line taken for a request. */
 static void add_text(struct ow_buf *to, const char *text)
 {
@@ -33,6 +45,8 @@ static void add_text(struct ow_buf *to, const char *text)
             ow_buf_add_text(to, "\\e");
         else if (*text == '-')
             ow_buf_add_text(to, "\\-");
+        else if ((unsigned char)*text >= 0x80)
+            text = add_character(to, text);
         else
             ow_buf_add_char(to, *text);
         is_line_start = *text == '\n';

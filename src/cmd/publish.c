@@ -331,12 +331,12 @@ static const struct ow_argument arguments[] = {
 };
 
 static const struct ow_example examples[] = {
-    {"onewrite publish sqlite:shop.db --aggregatetype order --aggregateid 42 --type OrderPlaced --payload '{}'",
+    {"onewrite publish sqlite:shop.db --aggregatetype order --aggregateid 42 --type Placed -p '{}'",
      "leaves a message in the outbox; a relay publishes it"},
-    {"onewrite publish journal:bus.db --topic orders --key 42 --header trace=abc --payload-file order.json",
+    {"onewrite publish journal:bus.db --topic orders --key 42 --payload-file order.json",
      "publishes to the journal at once"},
-    {"onewrite tail journal:bus.db --from beginning --until-end -o jsonl | onewrite publish journal:copy.db --jsonl",
-     "publishes again what is in one journal to another"},
+    {"onewrite publish journal:bus.db --jsonl < messages.jsonl",
+     "publishes again what file: or tail -o jsonl has written"},
     {0},
 };
 
