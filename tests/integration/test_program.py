@@ -102,3 +102,11 @@ def test_sql_of_the_documents_works(run, tmp_path):
            cwd=tmp_path)
     lines = run("relay", "--until-end", "sqlite:shop.db", "stdout:").stdout.splitlines()
     assert [json.loads(line)["key"] for line in lines] == ["42", "42"]
+
+
+def test_the_reference_is_what_the_program_says(tmp_path):
+    """docs/reference is written by ./dev docs; whoever changes a table runs it."""
+    output(ROOT / "dev", "docs", tmp_path)
+    for name in ("commands.md", "onewrite.yaml"):
+        assert (tmp_path / name).read_text() == (ROOT / "docs/reference" / name).read_text(), f"{name}: run ./dev docs"
+    assert "## onewrite relay" in (tmp_path / "commands.md").read_text()
