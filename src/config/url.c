@@ -304,7 +304,7 @@ static int read_path(struct reading *r, struct ow_url *url)
     /* Two slashes at the start of a path would be read as a host. */
     if (decoded.size >= 2 && decoded.data[0] == '/' && decoded.data[1] == '/')
         ow_buf_add_text(&text, "//");
-    encode(decoded.data, &text);
+    encode(ow_buf_bytes(&decoded).data, &text);
     result = ow_buf_check(&text, r->err);
     if (result < 0)
         return result;

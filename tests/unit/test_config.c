@@ -203,7 +203,7 @@ static void test_structure(void **state)
     bad(HEAD "- {}\n", "c.yaml:8:3: relays[0].name: missing; write for example \"name: orders\"\n"
                        "c.yaml:8:3: relays[0].from: missing; write for example \"from: { store: orders }\"\n"
                        "c.yaml:8:3: relays[0].to: missing; write for example \"to: { broker: bus }\"\n");
-    bad(HEAD "- { name: a, from: {}, to: { broker: bus }, name: b }\n",
+    bad(HEAD "- { name: a, from: {}, to: { broker: bus }, name: b c }\n",
         "c.yaml:8:20: relays[0].from.store: missing; write for example \"store: orders\"\n"
         "c.yaml:8:45: relays[0].name: said twice, first on line 8; keep one of the two\n");
     bad("version: 1\nrelays: 1\n? [a]\n: b\nzzz: 1\n",

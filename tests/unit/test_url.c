@@ -205,6 +205,8 @@ static void test_secrets_are_not_quoted(void **state)
     }
     bad_secret("s3cret:x", "${URL}", OW_URL_STORE, OW_EINVALID,
                "unknown URL scheme in \"${URL}\"; known: sqlite, journal, file, stdout");
+    bad_secret("sqlite:x?kepp=1d", "${URL}", OW_URL_STORE, OW_EINVALID,
+               "sqlite: has no option \"${URL}\"; known: after, keep");
     bad_secret("sqlite:x?after=s3cret", "${URL}", OW_URL_STORE, OW_EINVALID,
                "option after: expected delete or mark, found \"${URL}\"");
 }
@@ -221,6 +223,7 @@ static void test_nearest(void **state)
 {
     (void)state;
     assert_string_equal(nearest("form", "to", "from"), "from");
+    assert_string_equal(nearest("yb", "to", "by"), "by");
     assert_string_equal(nearest("ordrs", "orders", "others"), "orders");
     assert_string_equal(nearest("orders", "ordersx", "orders"), "orders");
     assert_string_equal(nearest("retention", "partitions", "to"), "");
