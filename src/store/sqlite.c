@@ -32,8 +32,8 @@ enum {
     WAL_TRUNCATE_BYTES = 16 << 20,
     TRUNCATE_TIMEOUT_MS = 100,
     TRUNCATE_PAUSE_MS = 500,
-    LOOK_MS_MIN = 2, /* without inotify */
-    LOOK_MS_MAX = 250,
+    LOOK_MS_MIN = 1,
+    LOOK_MS_MAX = 250, /* without inotify */
     LOOK_MS_WATCHED = 1000, /* with inotify: in case that it misses something */
 };
 
@@ -315,29 +315,45 @@ static int check_same_file(struct ow_sqlite *s, struct ow_error *err)
     return 0;
 }
 
-static int sqlite_has_changed(struct ow_store *store, struct ow_error *err)
+/* Whether something happened to the files since the last time. */
+static bool take_events(struct ow_sqlite *s)
 {
-    struct ow_sqlite *s = self_of(store);
     char events[2048];
     bool has_event = false;
     while (s->inotify_fd >= 0 && read(s->inotify_fd, events, sizeof events) > 0)
         has_event = true;
-    if (s->inotify_fd >= 0 && (has_event || s->last_data_version == 0) && !s->is_watching_wal)
-        watch(s);
-    int r = check_same_file(s, err);
+    if (s->inotify_fd >= 0 && !s->is_watching_wal)
+        watch(s); /* the -wal file was not there yet */
+    return has_event;
+}
+
+static int read_data_version(struct ow_sqlite *s, int64_t *ret, struct ow_error *err)
+{
     struct ow_value version = ow_value_null();
-    if (r == 0)
-        r = s->base.ops->start(s->data_version, NULL, 0, err);
+    int r = s->base.ops->start(s->data_version, NULL, 0, err);
     if (r == 0)
         r = s->base.ops->row(s->data_version, &version, 1, err);
     s->base.ops->stop(s->data_version);
+    *ret = version.integer;
+    return r < 0 ? r : 0;
+}
+
+static int sqlite_has_changed(struct ow_store *store, struct ow_error *err)
+{
+    struct ow_sqlite *s = self_of(store);
+    bool has_event = take_events(s);
+    int64_t version = 0, longest_ms = s->inotify_fd >= 0 ? LOOK_MS_WATCHED : LOOK_MS_MAX;
+    int r = check_same_file(s, err);
+    if (r == 0)
+        r = read_data_version(s, &version, err);
     if (r < 0)
         return r;
-    bool has_changed = version.integer != s->last_data_version;
-    s->last_data_version = version.integer;
-    int64_t longest = s->inotify_fd >= 0 ? LOOK_MS_WATCHED : LOOK_MS_MAX;
-    s->look_ms = has_changed ? LOOK_MS_MIN : s->look_ms * 2 > longest ? longest : s->look_ms * 2;
-    s->next_look_ms = ow_clock_monotonic_ms() + (s->inotify_fd >= 0 ? LOOK_MS_WATCHED : s->look_ms);
+    bool has_changed = version != s->last_data_version;
+    s->last_data_version = version;
+    /* A writer fills the WAL first and makes it visible a moment later: after an event without a change the
+       next look comes soon, and then ever later. */
+    s->look_ms = has_changed || has_event ? LOOK_MS_MIN : s->look_ms * 2 > longest_ms ? longest_ms : s->look_ms * 2;
+    s->next_look_ms = ow_clock_monotonic_ms() + s->look_ms;
     return has_changed;
 }
 
