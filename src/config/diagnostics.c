@@ -7,13 +7,18 @@
 
 #define TEXT_SIZE 1024
 
+static void free_item(struct ow_diagnostic *item)
+{
+    free(item->file);
+    free(item->path);
+    free(item->text);
+    *item = (struct ow_diagnostic){0};
+}
+
 void ow_diagnostics_done(struct ow_diagnostics *diagnostics)
 {
-    for (size_t i = 0; i < diagnostics->count; i++) {
-        free(diagnostics->items[i].file);
-        free(diagnostics->items[i].path);
-        free(diagnostics->items[i].text);
-    }
+    for (size_t i = 0; i < diagnostics->count; i++)
+        free_item(&diagnostics->items[i]);
     *diagnostics = (struct ow_diagnostics){0};
 }
 
@@ -42,21 +47,18 @@ void ow_diagnostics_add(struct ow_diagnostics *diagnostics, const char *file, si
     va_start(args, format);
     (void)vsnprintf(text, sizeof text, format, args);
     va_end(args);
-    struct ow_diagnostic item = {
-        .file = clean_copy(file, strlen(file)),
-        .path = clean_copy(path.data ? path.data : "", path.data ? path.size : 0),
-        .text = clean_copy(text, strlen(text)),
-        .line = line,
-        .column = column,
-    };
-    if (!item.file || !item.path || !item.text) { /* no memory: at least it is counted */
-        free(item.file);
-        free(item.path);
-        free(item.text);
-        diagnostics->left_out++;
+    struct ow_diagnostic *item = &diagnostics->items[diagnostics->count];
+    item->file = clean_copy(file, strlen(file));
+    item->path = clean_copy(path.data ? path.data : "", path.data ? path.size : 0);
+    item->text = clean_copy(text, strlen(text));
+    item->line = line;
+    item->column = column;
+    if (item->file && item->path && item->text) {
+        diagnostics->count++;
         return;
     }
-    diagnostics->items[diagnostics->count++] = item;
+    free_item(item); /* no memory: at least it is counted */
+    diagnostics->left_out++;
 }
 
 void ow_diagnostics_sort(struct ow_diagnostics *diagnostics)
