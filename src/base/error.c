@@ -41,7 +41,7 @@ int ow_error_exit_status(int code)
     return i >= 0 ? errors[i].exit_status : code == 0 ? 0 : 1;
 }
 
-int ow_error_set(struct ow_error *err, int code, const char *format, ...)
+int(ow_error_set)(struct ow_error *err, int code, const char *format, ...)
 {
     if (err) {
         va_list args;
@@ -103,7 +103,7 @@ static int code_of_errno(int errno_value)
     }
 }
 
-int ow_error_errno(struct ow_error *err, int errno_value, const char *format, ...)
+int(ow_error_errno)(struct ow_error *err, int errno_value, const char *format, ...)
 {
     int code = code_of_errno(errno_value);
     if (err) {

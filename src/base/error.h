@@ -18,4 +18,20 @@ int ow_error_prefix(struct ow_error *err, const char *format, ...) OW_PRINTF(2, 
    the text being "<formatted>: <strerror>". */
 int ow_error_errno(struct ow_error *err, int errno_value, const char *format, ...) OW_PRINTF(3, 4);
 
+/* The same two, with what they return in sight of the caller's compiler: analyzers then know that what comes after
+   a failure does not happen. */
+#define ow_error_set(err, code, ...)                           \
+    __extension__({                                            \
+        int ow_code_set = (code);                              \
+        (void)(ow_error_set)((err), ow_code_set, __VA_ARGS__); \
+        ow_code_set;                                           \
+    })
+#define ow_error_errno(err, errno_value, ...)                                    \
+    __extension__({                                                              \
+        int ow_code_errno = (ow_error_errno)((err), (errno_value), __VA_ARGS__); \
+        if (ow_code_errno >= 0)                                                  \
+            __builtin_unreachable();                                             \
+        ow_code_errno;                                                           \
+    })
+
 #endif
