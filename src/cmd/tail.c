@@ -388,7 +388,7 @@ static int run(const void *options, char *const *arguments, size_t count, struct
 }
 
 static const struct ow_flag options[] = {
-    {"topic", 't', "TOPIC", OW_FLAG_LIST, NULL, "only this topic; may be given several times",
+    {"topic", 't', "TOPIC", OW_FLAG_LIST, NULL, "only this topic",
      offsetof(struct tail_options, topics)},
     {"from", 'f', "WHERE", OW_FLAG_STRING, NULL,
      "beginning, end, or an offset in each partition; without it: end, or beginning with --until-end",
