@@ -19,11 +19,30 @@ static bool has_control(struct ow_bytes bytes)
     return false;
 }
 
+/* Printable ASCII and nothing else, as nearly all names are: eight bytes at a time. */
+static bool is_printable(struct ow_bytes bytes)
+{
+    const uint64_t ones = 0x0101010101010101u, highs = ones * 0x80;
+    size_t i = 0;
+    for (; i + 8 <= bytes.size; i += 8) {
+        uint64_t w;
+        memcpy(&w, bytes.data + i, 8);
+        if ((w | (w - ones * 0x20) | (w + ones)) & highs) /* over 0x7f, under 0x20, or 0x7f */
+            return false;
+    }
+    for (; i < bytes.size; i++)
+        if ((unsigned char)bytes.data[i] < 0x20 || (unsigned char)bytes.data[i] >= 0x7f)
+            return false;
+    return true;
+}
+
 /* A short piece of text that names something: UTF-8, no control characters, within a limit. */
 static int check_name(const char *field, struct ow_bytes bytes, size_t size_max, struct ow_error *err)
 {
     if (bytes.size > size_max)
         return ow_error_set(err, OW_ETOOBIG, "%s has %zu bytes, the limit is %zu", field, bytes.size, size_max);
+    if (is_printable(bytes))
+        return 0;
     if (!ow_utf8_is_valid(bytes))
         return ow_error_set(err, OW_EINVALID, "%s is not valid UTF-8", field);
     if (has_control(bytes))

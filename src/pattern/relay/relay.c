@@ -194,8 +194,13 @@ static int open_source(struct ow_relay *relay, struct ow_error *err)
         close_source(relay);
         return r;
     }
+    if (is_ours && relay->broker->ops->has_transactions) {
+        /* Another relay may have come and gone meanwhile: the broker is asked anew what it has. */
+        close_broker(relay);
+        recall_in_flight(relay);
+    }
     relay->is_rereading = is_ours;
-    relay->is_dry = relay->is_standing_by = false;
+    relay->is_dry = relay->is_standing_by = relay->is_resumed = false;
     return 0;
 }
 
@@ -209,12 +214,22 @@ static int open_broker(struct ow_relay *relay, struct ow_error *err)
     relay->known = (struct ow_position){0};
     if (broker->ops->has_transactions)
         r = broker->ops->last_position(broker, relay->identity.data, &relay->known, err);
-    if (r >= 0)
-        r = relay->source->ops->resume(relay->source, ow_position_is_zero(relay->known) ? NULL : &relay->known, err);
     if (r < 0) {
         close_broker(relay);
         return r;
     }
+    return 0;
+}
+
+/* Once for each time that the source was opened, when the broker has said what it knows. */
+static int resume_source(struct ow_relay *relay, struct ow_error *err)
+{
+    if (relay->is_resumed)
+        return 0;
+    int r = relay->source->ops->resume(relay->source, ow_position_is_zero(relay->known) ? NULL : &relay->known, err);
+    if (r < 0)
+        return r;
+    relay->is_resumed = true;
     tell(relay, OW_RELAY_WORKING, "");
     return 0;
 }
@@ -244,6 +259,13 @@ static int open_both(struct ow_relay *relay, struct ow_error *err)
         if (r < 0)
             return broker_failed(relay, err);
     }
+    if (!relay->is_resumed) {
+        if (now < relay->source_due_ms)
+            return 0;
+        int r = resume_source(relay, err);
+        if (r < 0)
+            return source_failed(relay, err);
+    }
     return 1;
 }
 
@@ -259,6 +281,8 @@ int ow_relay_start(struct ow_relay *relay, struct ow_error *err)
     }
     if (r == 0)
         r = open_broker(relay, &first);
+    if (r == 0)
+        r = resume_source(relay, &first);
     if (r < 0) { /* it may be called again */
         close_broker(relay);
         close_source(relay);
@@ -272,20 +296,17 @@ int ow_relay_start(struct ow_relay *relay, struct ow_error *err)
 /* Fills in topic and key; an error says why the message can never be sent. */
 static int make_fit(struct ow_relay *relay, struct ow_message *m, struct ow_error *err)
 {
+    struct ow_bytes topic = OW_NULL_BYTES, key = OW_NULL_BYTES;
     m->topic = m->key = OW_NULL_BYTES;
-    int r = ow_message_check(m, &relay->options.limits, err);
-    if (r < 0)
-        return r;
     ow_buf_clear(&relay->topic_scratch);
     ow_buf_clear(&relay->key_scratch);
-    struct ow_bytes topic = OW_NULL_BYTES, key = OW_NULL_BYTES;
-    r = ow_route_render(&relay->topic, m, ow_json_lookup, &relay->topic_scratch, &topic, err);
+    int r = m->defect.data ? 1 : ow_route_render(&relay->topic, m, ow_json_lookup, &relay->topic_scratch, &topic, err);
     if (r == 0)
-        r = ow_error_set(err, OW_EINVALID, "the template of the topic gives nothing");
+        r = ow_error_set(err, OW_EINVALID, "the template gives nothing for this message");
     if (r < 0)
         return ow_error_prefix(err, "topic");
     m->topic = topic;
-    r = ow_route_render(&relay->key, m, ow_json_lookup, &relay->key_scratch, &key, err);
+    r = m->defect.data ? 1 : ow_route_render(&relay->key, m, ow_json_lookup, &relay->key_scratch, &key, err);
     if (r < 0)
         return ow_error_prefix(err, "key");
     m->key = key;
@@ -327,9 +348,11 @@ static int read_one(struct ow_relay *relay, struct ow_error *err)
     }
 }
 
+/* What is accepted and not confirmed comes again after a crash: no more than one window of it. */
 static bool may_read(const struct ow_relay *relay)
 {
-    return !relay->is_draining && relay->source_is_open && ow_window_has_room(&relay->window, 0);
+    return !relay->is_draining && relay->source_is_open && relay->confirming_count == 0 &&
+           ow_window_has_room(&relay->window, 0);
 }
 
 static int read_all(struct ow_relay *relay, struct ow_error *err)
@@ -455,6 +478,9 @@ static int commit(struct ow_relay *relay, struct ow_error *err)
         has_position = true;
         position = relay->newest;
     }
+    /* Never back: what lies between may be accepted already, and is asked about only up to there. */
+    if (has_position && ow_position_compare(position, relay->known) < 0)
+        position = relay->known;
     OW_CRASH_POINT(RELAY_BEFORE_COMMIT);
     relay->txn_is_open = false;
     int r = relay->broker->ops->txn_commit(relay->broker, has_position ? relay->identity.data : NULL, position, err);
@@ -469,12 +495,27 @@ static int set_unfit_aside(struct ow_relay *relay, struct ow_slot *slot, struct 
     return set_aside(relay, slot, r < 0 ? why.text : "unfit", err);
 }
 
-/* A broker with transactions stores a position with each batch: everything before it must be in that batch
-   or settled. And it remembers the batches of one unconfirmed step, no more. */
+/* A broker with transactions remembers the batches of one unconfirmed step, no more. And without an open
+   source another relay may be at work. */
 static bool may_send(const struct ow_relay *relay)
 {
-    return !relay->broker->ops->has_transactions ||
-           (relay->confirming_count == 0 && ow_window_due_ms(&relay->window) == INT64_MAX);
+    return !relay->broker->ops->has_transactions || (relay->source_is_open && relay->confirming_count == 0);
+}
+
+/* 1: go on with the next; 0: no more now; < 0: the relay ends. */
+static int send_or_set_aside(struct ow_relay *relay, struct ow_slot *slot, struct ow_error *err)
+{
+    if (slot->is_unfit) {
+        int r = set_unfit_aside(relay, slot, err);
+        return r < 0 ? r : 1;
+    }
+    int r = send_one(relay, slot, err);
+    if (r < 0) {
+        r = broker_failed(relay, err);
+        return r < 0 ? r : 0;
+    }
+    relay->is_clogged = r == 0;
+    return r;
 }
 
 static int send_all(struct ow_relay *relay, struct ow_error *err)
@@ -482,21 +523,23 @@ static int send_all(struct ow_relay *relay, struct ow_error *err)
     int r = 1;
     ow_window_wake(&relay->window, now_of(relay));
     relay->is_clogged = false;
+    uint64_t next = 0;
     while (r == 1 && may_send(relay)) {
+        if (relay->broker->ops->has_transactions)
+            next = ow_window_next_open(&relay->window, next);
         struct ow_slot *slot = ow_window_take(&relay->window);
         if (!slot)
             break;
-        if (slot->is_unfit) {
-            int result = set_unfit_aside(relay, slot, err);
-            if (result < 0)
-                return result;
-            continue;
+        if (next && slot->token != next) {
+            /* It would be accepted behind the position that is stored, and nobody would be asked about it. */
+            ow_window_put_back(&relay->window, slot);
+            relay->is_clogged = true;
+            break;
         }
-        r = send_one(relay, slot, err);
-        if (r < 0)
-            return broker_failed(relay, err);
-        relay->is_clogged = r == 0;
+        r = send_or_set_aside(relay, slot, err);
     }
+    if (r < 0)
+        return r;
     return relay->txn_is_open ? commit(relay, err) : 0;
 }
 
@@ -532,6 +575,8 @@ static int take_receipts(struct ow_relay *relay, struct ow_error *err)
         n = relay->broker->ops->step(relay->broker, receipts, RECEIPTS_MAX, err);
         if (n < 0)
             return broker_failed(relay, err);
+        if (n > 0)
+            relay->is_clogged = false; /* a receipt makes room */
         uint64_t accepted_before = relay->counters.accepted;
         for (int i = 0; i < n; i++) {
             int r = take_receipt(relay, &receipts[i], err);

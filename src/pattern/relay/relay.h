@@ -69,7 +69,7 @@ struct ow_relay {
     struct ow_relay_options options;
     struct ow_route topic, key;
     struct ow_buf topic_scratch, key_scratch;
-    bool source_is_open, broker_is_open;
+    bool source_is_open, broker_is_open, is_resumed;
     bool is_standing_by, has_trouble, is_dry, is_clogged, txn_is_open, went_back_was_told;
     uint32_t source_failures, broker_failures; /* in a row */
     int64_t source_due_ms, broker_due_ms;      /* nothing is asked of that side before */
