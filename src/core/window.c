@@ -432,17 +432,22 @@ uint32_t ow_window_in_flight(const struct ow_window *w)
     return w->sent_count;
 }
 
+uint64_t ow_window_next_open(const struct ow_window *w, uint64_t from)
+{
+    uint64_t token = from > w->head ? from : w->head;
+    while (token < w->tail &&
+           (slot_of(w, token)->state == OW_SLOT_SENT || slot_of(w, token)->state == OW_SLOT_SETTLED))
+        token++;
+    return token;
+}
+
 bool ow_window_position_if_accepted(const struct ow_window *w, struct ow_position *ret)
 {
-    bool has_any = false;
-    for (uint64_t token = w->head; token < w->tail; token++) {
-        const struct ow_slot *slot = slot_of(w, token);
-        if (slot->state != OW_SLOT_SENT && slot->state != OW_SLOT_SETTLED)
-            break;
-        *ret = slot->message->position;
-        has_any = true;
-    }
-    return has_any;
+    uint64_t open = ow_window_next_open(w, 0);
+    if (open == w->head)
+        return false;
+    *ret = slot_of(w, open - 1)->message->position;
+    return true;
 }
 
 /* --- the promises ------------------------------------------------------------------------------------ */

@@ -111,6 +111,10 @@ uint32_t ow_window_in_flight(const struct ow_window *window);
    broker with transactions stores beside them. False: there is no such position. */
 bool ow_window_position_if_accepted(const struct ow_window *window, struct ow_position *ret);
 
+/* The token of the oldest slot, at or after `from`, that is neither SENT nor SETTLED; if there is none, the
+   token that the next message will get. */
+uint64_t ow_window_next_open(const struct ow_window *window, uint64_t from);
+
 /* Checks every promise of this header; for tests and the simulator. NULL, or what does not hold. */
 const char *ow_window_broken(const struct ow_window *window);
 

@@ -344,9 +344,13 @@ static void test_position_if_accepted(void **state)
     expect_take(&w, b);
     assert_true(ow_window_position_if_accepted(&w, &position));
     assert_int_equal(position.major, 2); /* not 3: that was read and not sent */
+    assert_int_equal(ow_window_next_open(&w, 0), 3);
+    assert_int_equal(ow_window_next_open(&w, 4), 4);
     accept(&w, b);
     retry(&w, a, 10);
     assert_false(ow_window_position_if_accepted(&w, &position));
+    assert_int_equal(ow_window_next_open(&w, 0), 1);
+    assert_int_equal(ow_window_next_open(&w, 2), 3);
     ow_window_done(&w);
 }
 
