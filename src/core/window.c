@@ -435,8 +435,7 @@ uint32_t ow_window_in_flight(const struct ow_window *w)
 uint64_t ow_window_next_open(const struct ow_window *w, uint64_t from)
 {
     uint64_t token = from > w->head ? from : w->head;
-    while (token < w->tail &&
-           (slot_of(w, token)->state == OW_SLOT_SENT || slot_of(w, token)->state == OW_SLOT_SETTLED))
+    while (token < w->tail && (slot_of(w, token)->state == OW_SLOT_SENT || slot_of(w, token)->state == OW_SLOT_SETTLED))
         token++;
     return token;
 }
