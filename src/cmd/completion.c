@@ -25,9 +25,9 @@ static bool names_file(const struct ow_flag *o)
     return o->argument && (strcmp(o->argument, "FILE") == 0 || strcmp(o->argument, "DIR") == 0);
 }
 
-#define EACH_COMMAND(c)                                            \
-    for (const struct ow_command *const *c = ow_commands; *c; c++) \
-        if (!(*c)->is_hidden)
+#define EACH_COMMAND(c)                                                                     \
+    for (const struct ow_command *const *at_##c = ow_commands, *c; (c = *at_##c); at_##c++) \
+        if (!c->is_hidden)
 
 /* "sqlite: journal: …" */
 static void add_schemes(struct ow_buf *to)
@@ -81,22 +81,22 @@ static void bash_script(struct ow_buf *to)
                         "    done\n"
                         "    local words='");
     EACH_COMMAND(c)
-    ow_buf_printf(to, "%s ", (*c)->name);
+    ow_buf_printf(to, "%s ", c->name);
     ow_buf_add_text(to, "--version");
     bash_words(to, ow_flags_common);
     ow_buf_add_text(to, "'\n    case $command,$prev in\n");
     EACH_COMMAND(c)
-    bash_values(to, (*c)->name, (*c)->options);
+    bash_values(to, c->name, c->options);
     bash_values(to, "*", ow_flags_common);
     ow_buf_add_text(to, "    esac\n    case $command in\n");
     EACH_COMMAND(c)
     {
-        ow_buf_printf(to, "    %s) words='", (*c)->name);
-        for (const struct ow_argument *a = (*c)->arguments; a && a->name; a++)
+        ow_buf_printf(to, "    %s) words='", c->name);
+        for (const struct ow_argument *a = c->arguments; a && a->name; a++)
             if (a->kind == OW_ARGUMENT_COMMAND)
                 EACH_COMMAND(other)
-        ow_buf_printf(to, "%s ", (*other)->name);
-        bash_words(to, (*c)->options);
+        ow_buf_printf(to, "%s ", other->name);
+        bash_words(to, c->options);
         bash_words(to, ow_flags_common);
         ow_buf_add_text(to, "' ;;\n");
     }
@@ -164,8 +164,8 @@ static void zsh_script(struct ow_buf *to)
                         "_onewrite_commands()\n{\n    local -a commands=(\n");
     EACH_COMMAND(c)
     {
-        ow_buf_printf(to, "        '%s:", (*c)->name);
-        add_quoted(to, (*c)->summary, ":\\");
+        ow_buf_printf(to, "        '%s:", c->name);
+        add_quoted(to, c->summary, ":\\");
         ow_buf_add_text(to, "'\n");
     }
     ow_buf_add_text(to, "    )\n    _describe command commands\n}\n"
@@ -180,7 +180,7 @@ static void zsh_script(struct ow_buf *to)
                         "    [[ $state == rest ]] || return\n"
                         "    case $line[1] in\n");
     EACH_COMMAND(c)
-    zsh_command(to, *c);
+    zsh_command(to, c);
     ow_buf_add_text(
         to, "    esac\n}\n"
             "if [ \"$funcstack[1]\" = _onewrite ]; then _onewrite \"$@\"; else compdef _onewrite onewrite; fi\n");
@@ -220,22 +220,22 @@ static void fish_script(struct ow_buf *to)
                         "complete -c onewrite -n __fish_use_subcommand -f -l version -d 'show the version'\n");
     EACH_COMMAND(c)
     {
-        ow_buf_printf(to, "complete -c onewrite -n __fish_use_subcommand -f -a %s -d '", (*c)->name);
-        ow_buf_add_text(to, (*c)->summary);
+        ow_buf_printf(to, "complete -c onewrite -n __fish_use_subcommand -f -a %s -d '", c->name);
+        ow_buf_add_text(to, c->summary);
         ow_buf_add_text(to, "'\n");
-        for (const struct ow_argument *a = (*c)->arguments; a && a->name; a++) {
+        for (const struct ow_argument *a = c->arguments; a && a->name; a++) {
             if (a->kind == OW_ARGUMENT_COMMAND)
                 EACH_COMMAND(other)
-            ow_buf_printf(to, "complete -c onewrite -n '__fish_seen_subcommand_from %s' -f -a %s\n", (*c)->name,
-                          (*other)->name);
+            ow_buf_printf(to, "complete -c onewrite -n '__fish_seen_subcommand_from %s' -f -a %s\n", c->name,
+                          other->name);
             if (a->kind != OW_ARGUMENT_URL)
                 continue;
-            ow_buf_printf(to, "complete -c onewrite -n '__fish_seen_subcommand_from %s' -a '", (*c)->name);
+            ow_buf_printf(to, "complete -c onewrite -n '__fish_seen_subcommand_from %s' -a '", c->name);
             add_schemes(to);
             ow_buf_add_text(to, "'\n");
         }
-        for (const struct ow_flag *o = (*c)->options; o && o->name; o++)
-            fish_option(to, o, (*c)->name);
+        for (const struct ow_flag *o = c->options; o && o->name; o++)
+            fish_option(to, o, c->name);
     }
     for (const struct ow_flag *o = ow_flags_common; o->name; o++)
         fish_option(to, o, NULL);

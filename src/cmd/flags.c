@@ -74,17 +74,6 @@ static int set_number(const struct ow_flag *option, const char *text, int64_t *r
     return 0;
 }
 
-static int add_to_list(struct ow_flag_list *list, const char *text, struct ow_error *err)
-{
-    const char **values = reallocarray(list->values, list->count + 1, sizeof *values);
-    if (!values)
-        return ow_error_set(err, OW_ENOMEM, "out of memory");
-    values[list->count] = text;
-    list->values = values;
-    list->count++;
-    return 0;
-}
-
 static int set_option(const struct ow_flag *option, const char *text, void *base, struct ow_error *err)
 {
     void *field = (char *)base + option->offset;
@@ -96,7 +85,8 @@ static int set_option(const struct ow_flag *option, const char *text, void *base
         *(const char **)field = text;
         return 0;
     case OW_FLAG_LIST:
-        return add_to_list(field, text, err);
+        ((struct ow_flag_list *)field)->values[((struct ow_flag_list *)field)->count++] = text;
+        return 0;
     case OW_FLAG_CHOICE:
         return set_choice(option, text, field, err);
     case OW_FLAG_INTEGER:
@@ -105,6 +95,20 @@ static int set_option(const struct ow_flag *option, const char *text, void *base
         return set_number(option, text, field, err);
     }
     return ow_error_set(err, OW_EINTERNAL, "option --%s has no type", option->name);
+}
+
+/* Room in each list for all the words that there are. */
+static int make_lists(const struct ow_flag *options, void *base, size_t words, struct ow_error *err)
+{
+    for (; options->name; options++) {
+        if (options->type != OW_FLAG_LIST)
+            continue;
+        struct ow_flag_list *list = (void *)((char *)base + options->offset);
+        list->values = calloc(words + 1, sizeof *list->values);
+        if (!list->values)
+            return ow_error_set(err, OW_ENOMEM, "out of memory");
+    }
+    return 0;
 }
 
 static int set_defaults(const struct ow_flag *options, void *base, struct ow_error *err)
@@ -207,16 +211,16 @@ static int read_short(const struct tables *tables, int argc, char *const *argv, 
     return 0;
 }
 
-static int check_arguments(const struct ow_command *command, const struct ow_parsed *parsed, struct ow_error *err)
+static int check_arguments(const struct ow_command *command, char *const *arguments, size_t count, struct ow_error *err)
 {
     const struct ow_argument *a = command->arguments ? command->arguments : no_arguments;
     size_t i = 0;
-    for (; a->name && i < parsed->argument_count; a++, i++)
-        if (parsed->arguments[i][0] == '\0')
+    for (; a->name && i < count; a++, i++)
+        if (arguments[i][0] == '\0')
             return ow_error_set(err, OW_EUSAGE, "%s is empty; see onewrite %s --help", a->name, command->name);
-    if (i < parsed->argument_count)
+    if (i < count)
         return ow_error_set(err, OW_EUSAGE, "\"%.*s\" is one argument too many; see onewrite %s --help",
-                            OW_PRINT(ow_bytes_of(parsed->arguments[i])), command->name);
+                            OW_PRINT(ow_bytes_of(arguments[i])), command->name);
     if (a->name && !a->is_optional)
         return ow_error_set(err, OW_EUSAGE, "%s is missing; see onewrite %s --help", a->name, command->name);
     return 0;
@@ -230,20 +234,23 @@ int ow_flags_parse(const struct ow_command *command, int argc, char *const *argv
     (void)snprintf(hint, sizeof hint, "onewrite %s --help", command->name);
     ret->command = command;
     ret->options = calloc(1, command->options_size ? command->options_size : 1);
-    ret->arguments = calloc((size_t)argc + 1, sizeof *ret->arguments);
-    if (!ret->options || !ret->arguments)
+    char **arguments = ret->arguments = calloc((size_t)argc + 1, sizeof *arguments);
+    if (!ret->options || !arguments)
         return ow_error_set(err, OW_ENOMEM, "out of memory");
-    int r = set_defaults(own, ret->options, err);
+    int r = make_lists(own, ret->options, (size_t)argc, err);
+    if (r == 0)
+        r = set_defaults(own, ret->options, err);
     if (r < 0)
         return r;
     struct tables tables = {
         .options = {own, ow_flags_common}, .bases = {ret->options, &ret->common}, .count = 2, .hint = hint};
     bool is_ended = false;
+    size_t count = 0;
     for (int i = 0; i < argc; i++) {
         const char *word = argv[i];
         r = 0;
         if (is_ended || word[0] != '-' || word[1] == '\0')
-            ret->arguments[ret->argument_count++] = argv[i];
+            arguments[count++] = argv[i];
         else if (word[1] != '-')
             r = read_short(&tables, argc, argv, &i, err);
         else if (word[2] == '\0')
@@ -254,7 +261,8 @@ int ow_flags_parse(const struct ow_command *command, int argc, char *const *argv
             return r;
         ret->consumed = (size_t)i + 1;
     }
-    return ret->common.wants_help ? 0 : check_arguments(command, ret, err);
+    ret->argument_count = count;
+    return ret->common.wants_help ? 0 : check_arguments(command, arguments, count, err);
 }
 
 int ow_flags_parse_global(int argc, char *const *argv, struct ow_parsed *ret, bool *ret_wants_version,

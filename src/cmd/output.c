@@ -84,7 +84,7 @@ static void heading(const struct ow_column *column, char to[32])
 
 static void print_table(struct ow_output *out)
 {
-    size_t widths[COLUMNS_MAX];
+    size_t widths[COLUMNS_MAX] = {0};
     char name[32];
     for (size_t i = 0; i < out->column_count; i++) {
         heading(&out->columns[i], name);
