@@ -39,7 +39,7 @@ void ow_notify(const char *state)
 int64_t ow_notify_watchdog_ms(void)
 {
     const char *usec = getenv("WATCHDOG_USEC"), *pid = getenv("WATCHDOG_PID");
-    if (!usec || (pid && atol(pid) != (long)getpid()))
+    if (!usec || (pid && strtol(pid, NULL, 10) != (long)getpid()))
         return 0;
-    return atoll(usec) / 2000;
+    return strtoll(usec, NULL, 10) / 2000;
 }

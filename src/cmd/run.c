@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* onewrite run CONFIG: all relays of a configuration, and the same file again at SIGHUP. */
+#include <assert.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -178,6 +179,7 @@ static int run(const void *options, char *const *arguments, size_t count, struct
         r = load(runner.path, &config, err);
     if (r < 0)
         return r;
+    assert(config);
     if (config->log_level != OW_LOG_INFO || config->log_format != OW_LOG_AUTO)
         ow_log_setup(config->log_level, config->log_format);
     for (size_t i = 0; i < config->relay_count && r == 0; i++)

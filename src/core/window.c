@@ -170,8 +170,9 @@ static void make_ready(struct ow_window *w, struct ow_slot *slot)
 
 static void unlist(struct ow_window *w, struct ow_slot *slot)
 {
-    if (key_of(w, slot))
-        key_of(w, slot)->ready--;
+    struct ow_window_key *key = key_of(w, slot);
+    if (key)
+        key->ready--;
     if (slot->list_previous == NONE)
         w->ready_first = slot->list_next;
     else

@@ -33,7 +33,7 @@ enum {
     TRUNCATE_TIMEOUT_MS = 100,
     TRUNCATE_PAUSE_MS = 500,
     LOOK_MS_MIN = 1,
-    LOOK_MS_MAX = 250, /* without inotify */
+    LOOK_MS_MAX = 250,      /* without inotify */
     LOOK_MS_WATCHED = 1000, /* with inotify: in case that it misses something */
 };
 
@@ -410,7 +410,8 @@ static int sqlite_lock(struct ow_store *store, struct ow_error *err)
     if (r == OW_EBUSY) {
         if (pread(s->lock.fd, holder, sizeof holder - 1, 0) <= 0)
             (void)snprintf(holder, sizeof holder, "unknown");
-        return ow_error_set(err, OW_ESTANDBY, "%s: another relay is at work on it (process %d)", s->path, atoi(holder));
+        return ow_error_set(err, OW_ESTANDBY, "%s: another relay is at work on it (process %ld)", s->path,
+                            strtol(holder, NULL, 10));
     }
     if (r < 0)
         return r;

@@ -342,7 +342,7 @@ static int journal_txn_begin(struct ow_broker *broker, struct ow_error *err)
 static int read_source(struct journal *j, const char *name, struct source *ret, struct ow_position *ret_position,
                        struct ow_error *err)
 {
-    struct ow_value value = ow_value_text(ow_bytes_of(name)), columns[5];
+    struct ow_value value = ow_value_text(ow_bytes_of(name)), columns[5] = {{0}};
     int r = ow_journal_statement(j->store, &j->read_source, ow_sql_journal_read_source, err);
     if (r == 0)
         r = j->store->ops->start(j->read_source, &value, 1, err);

@@ -27,7 +27,7 @@ void ow_journal_retention_init(struct ow_journal_retention *retention, int64_t a
 bool ow_journal_retention_is_due(const struct ow_journal_retention *retention, int64_t now_ms);
 /* One step, within a write transaction. Records from `keep_from` on stay; next_seq is the seq of the next
    record to be written; `more` is how many this transaction has added. */
-int ow_journal_retention_step(struct ow_journal_retention *retention, struct ow_store *store, int64_t keep_from,
+int ow_journal_retention_step(struct ow_journal_retention *rt, struct ow_store *store, int64_t keep_from,
                               int64_t next_seq, int64_t more, struct ow_error *err) OW_MUST_CHECK;
 
 #endif

@@ -20,7 +20,7 @@ static struct ow_journal_topic *find_known(struct ow_journal_topics *topics, str
 static int read_or_make(struct ow_journal_topics *topics, struct ow_store *store, struct ow_bytes name,
                         uint32_t partitions, int64_t *ret_id, int64_t *ret_partitions, struct ow_error *err)
 {
-    struct ow_value values[] = {ow_value_text(name), ow_value_integer(partitions)}, columns[2];
+    struct ow_value values[] = {ow_value_text(name), ow_value_integer(partitions)}, columns[2] = {{0}};
     int r = ow_journal_statement(store, &topics->find, ow_sql_journal_find_topic, err);
     if (r == 0)
         r = store->ops->start(topics->find, values, 1, err);
@@ -115,7 +115,7 @@ int ow_journal_topics_get(struct ow_journal_topics *topics, struct ow_store *sto
         int r = t ? 0 : look_up(topics, store, name, partitions, &id, &count, err);
         if (r == 0 && !t)
             r = keep(topics, name, hash, id, count, &t, err);
-        if (r < 0)
+        if (r != 0)
             return r;
     }
     if (t->transaction != transaction) {
