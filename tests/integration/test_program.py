@@ -80,7 +80,7 @@ def test_an_application_builds_against_the_library(installed, onewrite_release, 
     flags = output("pkg-config", f"--define-variable=prefix={prefix}", "--cflags", "--libs", "onewrite", "sqlite3",
                    env={**os.environ, "PKG_CONFIG_PATH": str(config.parent)}).split()
     program = tmp_path / "place_order"
-    output("gcc", "-std=c11", "-Wall", "-Wextra", "-Werror", ROOT / "examples/place_order.c", "-o", program, *flags)
+    output("gcc", "-std=c11", "-Wall", "-Wextra", "-Werror", ROOT / "examples/c/place_order.c", "-o", program, *flags)
     libraries = ":".join({str(path.parent) for path in installed.rglob("libonewrite.so*")})
     output(onewrite_release, "init", "sqlite:shop.db", cwd=tmp_path)
     output(program, "shop.db", "42", "990", cwd=tmp_path, env={**os.environ, "LD_LIBRARY_PATH": libraries})
