@@ -276,11 +276,7 @@ static int open_shop(struct shop *shop, struct ow_error *err)
 int ow_demo_shop_write(enum ow_demo_side side, uint32_t start, struct ow_demo_shared *shared, struct ow_error *err)
 {
     struct shop shop = {.side = side, .shared = shared, .next_id = ((int64_t)start << ID_BITS) + 1};
-    OW_CLEANUP(ow_store_cleanup) struct ow_store *store = NULL;
-    OW_CLEANUP(discard_broker) struct ow_broker *broker = NULL;
     int r = open_shop(&shop, err);
-    store = shop.store;
-    broker = shop.broker;
     for (unsigned i = 1; r == 0 && !is_stopping(&shop); i++) {
         r = place_order(&shop, err);
         if (r == 0 && i % WAL_LOOK_EVERY == 0)
@@ -291,5 +287,7 @@ int ow_demo_shop_write(enum ow_demo_side side, uint32_t start, struct ow_demo_sh
         if (side == OW_DEMO_ONEWRITE)
             wait_for_relay(&shop);
     }
+    discard_broker(&shop.broker);
+    ow_store_cleanup(&shop.store);
     return r;
 }
