@@ -15,13 +15,21 @@ static bool has_colour;
 static const char *const level_names[] = {"debug", "info", "warn", "error"};
 static const char *const level_colours[] = {"\033[2m", "", "\033[33m", "\033[31m"};
 
+static enum ow_log_format format_asked; /* on the command line */
+
 void ow_log_setup(enum ow_log_level lowest, enum ow_log_format format)
 {
     bool is_terminal = isatty(STDERR_FILENO) == 1;
     const char *no_colour = getenv("NO_COLOR");
     lowest_level = lowest;
+    format_asked = format;
     line_format = format != OW_LOG_AUTO ? format : is_terminal ? OW_LOG_TEXT : OW_LOG_LOGFMT;
     has_colour = is_terminal && line_format == OW_LOG_TEXT && !(no_colour && *no_colour);
+}
+
+void ow_log_configure(enum ow_log_level lowest, enum ow_log_format format)
+{
+    ow_log_setup(lowest_level == OW_LOG_INFO ? lowest : lowest_level, format_asked == OW_LOG_AUTO ? format : format_asked);
 }
 
 void ow_json_escape(struct ow_buf *to, struct ow_bytes text)

@@ -16,8 +16,10 @@
 enum ow_log_level { OW_LOG_DEBUG, OW_LOG_INFO, OW_LOG_WARN, OW_LOG_ERROR };
 enum ow_log_format { OW_LOG_AUTO, OW_LOG_TEXT, OW_LOG_LOGFMT, OW_LOG_JSON };
 
-/* OW_LOG_AUTO: text on a terminal, else logfmt. */
+/* What the command line says. OW_LOG_AUTO: text on a terminal, else logfmt. */
 void ow_log_setup(enum ow_log_level lowest, enum ow_log_format format);
+/* What a configuration says: it counts where the command line left the default (OW_LOG_INFO, OW_LOG_AUTO). */
+void ow_log_configure(enum ow_log_level lowest, enum ow_log_format format);
 void ow_log(enum ow_log_level level, const char *message, ...) __attribute__((sentinel));
 
 /* Appends `text` as the inside of a JSON string: quotes, backslashes and controls escaped, bytes that are

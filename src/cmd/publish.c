@@ -18,6 +18,7 @@ static const char topic_prefix[] = "outbox.event.";
 
 struct publish_options {
     const char *topic, *key, *aggregate_type, *aggregate_id, *type, *id, *payload, *payload_file;
+    bool is_tombstone;
     struct ow_flag_list headers;
     bool reads_lines;
 };
@@ -85,8 +86,11 @@ static int check_options(const struct publish_options *o, const struct ow_url *u
                                 url->text);
     if (!is_store && !o->topic)
         return ow_error_set(err, OW_EUSAGE, "option --topic is missing; %s needs it", url->text);
-    if (o->payload && o->payload_file)
-        return ow_error_set(err, OW_EUSAGE, "options --payload and --payload-file exclude each other");
+    if ((o->payload != NULL) + (o->payload_file != NULL) + o->is_tombstone > 1)
+        return ow_error_set(err, OW_EUSAGE, "PAYLOAD, --payload, --payload-file and --tombstone exclude each other");
+    if (!o->payload && !o->payload_file && !o->is_tombstone)
+        return ow_error_set(err, OW_EUSAGE, "PAYLOAD is missing; give it, or --payload-file FILE (- is standard input), or "
+                                            "--tombstone for a message without one");
     return 0;
 }
 
@@ -262,6 +266,7 @@ static int check_lines_options(const struct publish_options *o, const struct ow_
     } refused[] = {
         {"payload", o->payload},
         {"payload-file", o->payload_file},
+        {"tombstone", o->is_tombstone},
         {"id", o->id},
         {"header", o->headers.count > 0},
         {"key", o->key},
@@ -279,10 +284,14 @@ static int check_lines_options(const struct publish_options *o, const struct ow_
 
 static int run(const void *options, char *const *arguments, size_t count, struct ow_error *err)
 {
-    (void)count;
-    const struct publish_options *o = options;
+    struct publish_options with_argument = *(const struct publish_options *)options;
+    const struct publish_options *o = &with_argument;
     OW_CLEANUP(ow_url_done) struct ow_url url = {0};
     OW_CLEANUP(ow_publish_target_close) struct ow_publish_target target = {0};
+    if (count > 1 && o->payload)
+        return ow_error_set(err, OW_EUSAGE, "PAYLOAD and --payload exclude each other");
+    if (count > 1)
+        with_argument.payload = arguments[1];
     int r = ow_command_url(arguments[0], OW_URL_STORE | OW_URL_BROKER, &url, err);
     if (r == 0)
         r = o->reads_lines ? check_lines_options(o, &url, err) : check_options(o, &url, err);
@@ -315,10 +324,12 @@ static const struct ow_flag options[] = {
     {"id", 0, "ID", OW_FLAG_STRING, NULL, "the id of the message, unique for ever; without it a UUID is made",
      offsetof(struct publish_options, id)},
     {"header", 'H', "NAME=VALUE", OW_FLAG_LIST, NULL, "a header", offsetof(struct publish_options, headers)},
-    {"payload", 'p', "TEXT", OW_FLAG_STRING, NULL, "the payload; a message without one is a tombstone",
+    {"payload", 'p', "TEXT", OW_FLAG_STRING, NULL, "the payload, as an option",
      offsetof(struct publish_options, payload)},
     {"payload-file", 'f', "FILE", OW_FLAG_STRING, NULL, "the payload is what this file holds; - is standard input",
      offsetof(struct publish_options, payload_file)},
+    {"tombstone", 0, NULL, OW_FLAG_BOOL, NULL, "a message without a payload",
+     offsetof(struct publish_options, is_tombstone)},
     {"jsonl", 0, NULL, OW_FLAG_BOOL, NULL,
      "read messages from standard input, one a line, as tail -o jsonl prints them",
      offsetof(struct publish_options, reads_lines)},
@@ -327,11 +338,12 @@ static const struct ow_flag options[] = {
 
 static const struct ow_argument arguments[] = {
     {"URL", "a store or a broker", OW_ARGUMENT_URL, false},
+    {"PAYLOAD", "what the message says, passed on as it is", OW_ARGUMENT_TEXT, true},
     {0},
 };
 
 static const struct ow_example examples[] = {
-    {"onewrite publish sqlite:shop.db --aggregatetype order --aggregateid 42 --type Placed -p '{}'",
+    {"onewrite publish sqlite:shop.db --aggregatetype order --aggregateid 42 --type Placed '{}'",
      "leaves a message in the outbox; a relay publishes it"},
     {"onewrite publish journal:bus.db --topic orders --key 42 --payload-file order.json",
      "publishes to the journal at once"},

@@ -1,13 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* onewrite run CONFIG: all relays of a configuration, and the same file again at SIGHUP. */
-#include <assert.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <unistd.h>
 
 #include "cmd/command.h"
 #include "cmd/daemon.h"
+#include "cmd/places.h"
 #include "config/construct.h"
 
 struct run_options {
@@ -28,30 +27,6 @@ struct runner {
     struct running *running; /* owned */
     size_t count;
 };
-
-static void print_diagnostics(const struct ow_diagnostics *diagnostics)
-{
-    OW_CLEANUP(ow_buf_done) struct ow_buf text = {0};
-    ow_diagnostics_print(diagnostics, &text);
-    if (!text.has_failed && text.size && write(STDERR_FILENO, text.data, text.size) < 0) {
-        /* There is nowhere left to say so. */
-    }
-}
-
-/* On failure everything has been said on standard error, or stands in err. */
-static int load(const char *path, struct ow_config **ret, struct ow_error *err)
-{
-    struct ow_diagnostics diagnostics = {0};
-    int r = ow_config_load(path, &diagnostics, ret);
-    if (r < 0 && diagnostics.count == 0)
-        r = ow_error_set(err, r, "%s: %s", path, ow_error_name(r));
-    else if (r < 0)
-        ow_error_set(err, r, "%s: %zu %s wrong, see above", path, diagnostics.count + diagnostics.left_out,
-                     diagnostics.count == 1 ? "thing is" : "things are");
-    print_diagnostics(&diagnostics);
-    ow_diagnostics_done(&diagnostics);
-    return r;
-}
 
 static void describe(const struct ow_config_relay *relay, struct ow_buf *to)
 {
@@ -147,8 +122,9 @@ static void reload(void *context)
     struct runner *runner = context;
     OW_CLEANUP(ow_config_cleanup) struct ow_config *config = NULL;
     struct ow_error err = {0};
-    if (load(runner->path, &config, &err) < 0) {
-        ow_log(OW_LOG_ERROR, "the configuration stays as it was", "error", err.text, NULL);
+    if (ow_places_load_config(runner->path, &config, &err) != 0) {
+        ow_log(OW_LOG_ERROR, "the configuration stays as it was", "error",
+               err.text[0] ? err.text : "the file is wrong, see above", NULL);
         return;
     }
     for (size_t i = runner->count; i > 0; i--)
@@ -176,12 +152,10 @@ static int run(const void *options, char *const *arguments, size_t count, struct
     (void)count;
     int r = ow_daemon_init(&runner.daemon, err);
     if (r == 0)
-        r = load(runner.path, &config, err);
-    if (r < 0)
+        r = ow_places_load_config(runner.path, &config, err);
+    if (r != 0)
         return r;
-    assert(config);
-    if (config->log_level != OW_LOG_INFO || config->log_format != OW_LOG_AUTO)
-        ow_log_setup(config->log_level, config->log_format);
+    ow_log_configure(config->log_level, config->log_format);
     for (size_t i = 0; i < config->relay_count && r == 0; i++)
         r = start(&runner, &config->relays[i], runner.options->wait_ms, err);
     if (r != 0)

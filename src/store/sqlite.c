@@ -457,6 +457,21 @@ static int prepare_own(struct ow_sqlite *s, struct ow_error *err)
     return 0;
 }
 
+/* Asked without waiting inside of SQLite: it would wait with a lock in its hand, and so would another one that
+   opens the same new file, for the whole timeout. */
+static int turn_to_wal(struct ow_sqlite *s, struct ow_value *mode, struct ow_buf *keep, struct ow_error *err)
+{
+    int r;
+    (void)sqlite3_busy_handler(s->db, NULL, NULL);
+    for (int calls = 0;; calls++) {
+        r = ow_store_query_row(&s->base, "PRAGMA journal_mode = wal", NULL, 0, mode, 1, keep, err);
+        if (r != OW_EBUSY || !on_busy(s, calls))
+            break;
+    }
+    (void)sqlite3_busy_handler(s->db, on_busy, s);
+    return r;
+}
+
 /* Turns the file to WAL if that is wanted and says whether it is in WAL mode now. */
 static int journal_mode(struct ow_sqlite *s, bool wants_wal, bool *ret_is_wal, struct ow_error *err)
 {
@@ -464,7 +479,7 @@ static int journal_mode(struct ow_sqlite *s, bool wants_wal, bool *ret_is_wal, s
     OW_CLEANUP(ow_buf_done) struct ow_buf keep = {0};
     int r = ow_store_query_row(&s->base, "PRAGMA journal_mode", NULL, 0, &mode, 1, &keep, err);
     if (r == 1 && wants_wal && !ow_bytes_is(mode.bytes, "wal"))
-        r = ow_store_query_row(&s->base, "PRAGMA journal_mode = wal", NULL, 0, &mode, 1, &keep, err);
+        r = turn_to_wal(s, &mode, &keep, err);
     if (r < 0)
         return r;
     *ret_is_wal = r == 1 && ow_bytes_is(mode.bytes, "wal");

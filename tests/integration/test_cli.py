@@ -158,12 +158,14 @@ def test_a_full_disk_is_an_error(onewrite):
         (["publish", "sqlite:a.db"], "option --aggregatetype is missing; the outbox of sqlite:a.db needs it"),
         (["publish", "sqlite:a.db", "--key", "k"], "option --key has no meaning for a store; use --aggregateid"),
         (["publish", "journal:a.db"], "option --topic is missing; journal:a.db needs it"),
-        (["publish", "journal:a.db", "-t", "a", "-p", "x", "-f", "y"], "options --payload and --payload-file exclude each other"),
-        (["publish", "stdout:", "-t", "a", "--header", "b"], 'option --header: "b" has no "="; write NAME=VALUE'),
-        (["publish", "stdout:", "-t", "a", "--header", "b=c\nd"], 'header "b" has a line break or NUL in its value'),
-        (["publish", "stdout:", "-t", "a", "--header", "=c"], "a header has an empty name"),
-        (["publish", "stdout:", "-t", "a", "--key", b"\xff"], "key is not valid UTF-8"),
-        (["publish", "stdout:", "-t", "a\nb"], "topic has a control character or a line break in it"),
+        (["publish", "journal:a.db", "-t", "a"], "PAYLOAD is missing; give it, or --payload-file FILE (- is standard input), or --tombstone for a message without one"),
+        (["publish", "journal:a.db", "-t", "a", "x", "-p", "y"], "PAYLOAD and --payload exclude each other"),
+        (["publish", "journal:a.db", "-t", "a", "-p", "x", "-f", "y"], "PAYLOAD, --payload, --payload-file and --tombstone exclude each other"),
+        (["publish", "stdout:", "-t", "a", "--header", "b", "x"], 'option --header: "b" has no "="; write NAME=VALUE'),
+        (["publish", "stdout:", "-t", "a", "--header", "b=c\nd", "x"], 'header "b" has a line break or NUL in its value'),
+        (["publish", "stdout:", "-t", "a", "--header", "=c", "x"], "a header has an empty name"),
+        (["publish", "stdout:", "-t", "a", "--key", b"\xff", "x"], "key is not valid UTF-8"),
+        (["publish", "stdout:", "-t", "a\nb", "x"], "topic has a control character or a line break in it"),
         (["publish", "stdout:", "--jsonl", "--payload", "x"], "options --jsonl and --payload exclude each other for stdout:"),
     ],
 )
@@ -212,7 +214,7 @@ def test_init_makes_a_journal(run, tmp_path):
 def test_publish_into_an_outbox(run, tmp_path):
     run("init", "sqlite:shop.db")
     made = run("publish", "sqlite:shop.db", *OUTBOX, "--payload", '{"total": 3}', "-H", "trace=a=b", "-H", "empty=").stdout.strip()
-    given = run("publish", "sqlite:shop.db", *OUTBOX, "--id", "mine").stdout.strip()
+    given = run("publish", "sqlite:shop.db", *OUTBOX, "--id", "mine", "--tombstone").stdout.strip()
     assert re.fullmatch(r"[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}", made)
     with sqlite3.connect(tmp_path / "shop.db") as db:
         rows = db.execute("SELECT id, aggregatetype, aggregateid, type, payload, headers FROM onewrite_outbox").fetchall()
@@ -302,7 +304,7 @@ def newer(path, component):
 
 @pytest.mark.parametrize("command", ["status", "publish"])
 def test_a_store_that_is_no_good(run, command, tmp_path):
-    words = OUTBOX if command == "publish" else ()
+    words = (*OUTBOX, "x") if command == "publish" else ()
     assert one_line(run(command, "sqlite:none.db", *words, status=4)) == "onewrite: none.db: no such file"
     write(tmp_path / "text", "this is no database, but long enough to have a header of a hundred bytes " * 3)
     assert one_line(run(command, "sqlite:text", *words, status=1)) == "onewrite: text: not an SQLite database"
@@ -344,7 +346,7 @@ def test_a_read_only_file(run, onewrite, tmp_path):
     run("init", "-q", "sqlite:shop.db")
     (tmp_path / "shop.db").chmod(0o444)
     message = "shop.db: the file is read-only for this user"
-    assert one_line(run("publish", "sqlite:shop.db", *OUTBOX, status=77, program=program)) == f"onewrite: {message}"
+    assert one_line(run("publish", "sqlite:shop.db", *OUTBOX, "x", status=77, program=program)) == f"onewrite: {message}"
     assert one_line(run("init", "sqlite:shop.db", status=77, program=program)) == f"onewrite: {message}"
     assert run("check", config, status=77, program=program).stderr == f"onewrite: store shop: {message}\n"
     run("status", "sqlite:shop.db", program=program)
@@ -355,7 +357,7 @@ def test_a_read_only_file(run, onewrite, tmp_path):
 def test_a_full_store_loses_nothing(run, onewrite, tmp_path):
     """A limit of the size of files stands for the disk: the transaction fails as one, and says why."""
     run("init", "-q", "sqlite:shop.db")
-    run("publish", "sqlite:shop.db", *OUTBOX, "--id", "first")
+    run("publish", "sqlite:shop.db", *OUTBOX, "--id", "first", "x")
     (tmp_path / "large").write_bytes(bytes(1 << 20))
     program = wrapped(tmp_path, onewrite, "ulimit -f 512; exec")
     done = run("publish", "sqlite:shop.db", *OUTBOX, "-f", "large", status=1, program=program)
