@@ -115,12 +115,11 @@ static void add_verdict(const struct ow_demo_result *result, struct ow_buf *to)
         return;
     }
     ow_buf_printf(to,
-                  "Through %" PRId64 " kills of the relay and %" PRId64
-                  " of its writers, onewrite published each of %s "
-                  "committed orders exactly once and in order; the shop that writes twice lost %" PRId64
-                  " and told of %" PRId64 " that never were.\n",
-                  result->kills[OW_DEMO_ONEWRITE], result->writer_kills,
-                  grouped(result->counts[OW_DEMO_ONEWRITE].committed, committed), naive->lost, naive->ghosts);
+                  "onewrite published each of %s committed orders exactly once and in order,\n"
+                  "through %" PRId64 " kills of the relay and %" PRId64 " of writers; the shop that writes twice\n"
+                  "lost %" PRId64 " and told of %" PRId64 " that never were.\n",
+                  grouped(result->counts[OW_DEMO_ONEWRITE].committed, committed), result->kills[OW_DEMO_ONEWRITE],
+                  result->writer_kills, naive->lost, naive->ghosts);
 }
 
 void ow_demo_table(const struct ow_demo_result *result, struct ow_buf *to)

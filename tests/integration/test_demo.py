@@ -185,6 +185,14 @@ def test_nobody_outlives_a_demo_that_is_killed(start, stage):
     wait_for(lambda: not stage.processes(), "the end of all processes")
 
 
+def test_a_relay_that_fails_ends_the_demo(run, stage):
+    """It was not us who killed it: that is told, with what it said last, and nothing is left behind."""
+    done = run("demo", "--json", env={**stage.env, "ONEWRITE_CRASH": "relay.after-read:1"}, status=1, timeout=240)
+    assert done.stdout == ""
+    assert "onewrite: the relay was ended by signal 9" in done.stderr.splitlines()[-1]
+    stage.assert_clean()
+
+
 def test_a_temporary_folder_that_cannot_be_made(run, tmp_path):
     done = run("demo", env={"TMPDIR": str(tmp_path / "missing")}, status=4)
     assert done.stderr.count("\n") == 1 and "temporary folder" in done.stderr
