@@ -218,6 +218,7 @@ static int open_broker(struct ow_relay *relay, struct ow_error *err)
         close_broker(relay);
         return r;
     }
+    relay->stored = relay->known;
     return 0;
 }
 
@@ -479,12 +480,16 @@ static int commit(struct ow_relay *relay, struct ow_error *err)
         position = relay->newest;
     }
     /* Never back: what lies between may be accepted already, and is asked about only up to there. */
-    if (has_position && ow_position_compare(position, relay->known) < 0)
-        position = relay->known;
+    if (has_position && ow_position_compare(position, relay->stored) < 0)
+        position = relay->stored;
     OW_CRASH_POINT(RELAY_BEFORE_COMMIT);
     relay->txn_is_open = false;
     int r = relay->broker->ops->txn_commit(relay->broker, has_position ? relay->identity.data : NULL, position, err);
-    return r < 0 ? broker_failed(relay, err) : 0;
+    if (r < 0)
+        return broker_failed(relay, err);
+    if (has_position)
+        relay->stored = position;
+    return 0;
 }
 
 static int set_unfit_aside(struct ow_relay *relay, struct ow_slot *slot, struct ow_error *err)

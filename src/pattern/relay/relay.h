@@ -75,6 +75,7 @@ struct ow_relay {
     int64_t source_due_ms, broker_due_ms;      /* nothing is asked of that side before */
     struct ow_buf identity;                    /* of the source that the window belongs to */
     struct ow_position known;                  /* the broker's last position when it was opened; zero: none */
+    struct ow_position stored;                 /* its last position now */
     struct ow_position newest; /* the newest position that was admitted since the source was opened first */
     bool is_rereading;         /* the source was opened again: what is still here comes once more */
     struct ow_message *spare;  /* read and routed; the window had no room for it */
