@@ -21,7 +21,8 @@
 struct ow_source;
 
 struct ow_source_ops {
-    const char *name; /* "outbox by polling" */
+    const char *name;  /* "outbox by polling" */
+    bool commits_late; /* a message may turn up below a position that was accepted before: several writers */
 
     /* Connects and makes sure that this is the only relay at work on it: OW_ESTANDBY if another is (call
        again later). Any other error is as the store's. */
@@ -47,6 +48,10 @@ struct ow_source_ops {
                      struct ow_error *err);
 
     void (*wait)(struct ow_source *source, struct ow_wait *wait);
+    /* What has to be done on time while the source is open, also while nothing is read because the broker is
+       blocked: a lease is renewed, a server is told that its reader lives. Called at every step of the relay;
+       cheap when nothing is due; adds the next deadline to `wait`. NULL: there is nothing of the kind. */
+    int (*tend)(struct ow_source *source, struct ow_wait *wait, struct ow_error *err);
     void (*close)(struct ow_source *source);   /* may be opened again */
     void (*discard)(struct ow_source *source); /* closes and frees */
 };

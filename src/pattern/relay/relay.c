@@ -426,7 +426,7 @@ static int is_known(struct ow_relay *relay, const struct ow_message *m, struct o
     if (OW_MUTANT(SKIP_BY_POSITION))
         return 1;
     int r = relay->broker->ops->was_accepted(relay->broker, relay->identity.data, m, err);
-    if (r == 0 && !relay->went_back_was_told) {
+    if (r == 0 && !relay->went_back_was_told && !relay->source->ops->commits_late) {
         char position[OW_POSITION_TEXT_SIZE], text[300];
         (void)snprintf(
             text, sizeof text,
@@ -646,6 +646,14 @@ static void say_what_to_wait_for(struct ow_relay *relay, struct ow_wait *wait)
         ow_wait_until(wait, now);
 }
 
+static int tend(struct ow_relay *relay, struct ow_wait *wait, struct ow_error *err)
+{
+    if (!relay->source_is_open || !relay->source->ops->tend)
+        return 0;
+    int r = relay->source->ops->tend(relay->source, wait, err);
+    return r < 0 ? source_failed(relay, err) : 0;
+}
+
 int ow_relay_step(struct ow_relay *relay, struct ow_wait *wait, struct ow_error *err)
 {
     struct ow_error first = {0};
@@ -659,6 +667,9 @@ int ow_relay_step(struct ow_relay *relay, struct ow_wait *wait, struct ow_error 
         r = take_receipts(relay, &first);
     if (r == 0)
         r = confirm(relay, &first);
+    if (r < 0)
+        return ow_error_set(err, r, "%s", first.text);
+    r = tend(relay, wait, &first);
     if (r < 0)
         return ow_error_set(err, r, "%s", first.text);
     say_what_to_wait_for(relay, wait);
