@@ -23,6 +23,7 @@ enum {
     OUTPUT_BYTES = 64 << 10,
     VALUE_BYTES = 120, /* of a value in a table; a key is cut at a third of it */
     TOPICS_NAMED = 20,
+    SETTLE_MS = 250, /* while there is always more to read */
     PARTLY_DONE = 3, /* exit status */
 };
 
@@ -50,6 +51,7 @@ struct tail {
     struct printed *printed;
     size_t printed_count;
     int signal_fd;
+    int64_t settle_due_ms; /* monotonic */
     bool has_bad_lines, is_stopped;
     struct ow_error late; /* what failed inside the listener */
 };
@@ -97,15 +99,29 @@ static int settle(struct tail *t, struct printed *p, struct ow_error *err)
     return r == OW_ESTANDBY ? 0 : r;
 }
 
-static int flush(struct tail *t, struct ow_error *err)
+static int write_out(struct tail *t, struct ow_error *err)
 {
     int r = ow_buf_check(&t->text, err);
     if (r == 0 && t->text.size > 0)
         r = ow_output_write(ow_buf_bytes(&t->text), err);
     ow_buf_clear(&t->text);
+    return r;
+}
+
+/* Each settled offset is a sync of the disk. */
+static int settle_all(struct tail *t, struct ow_error *err)
+{
+    int r = 0;
     for (size_t i = 0; r == 0 && i < t->printed_count; i++)
         r = settle(t, &t->printed[i], err);
+    t->settle_due_ms = ow_clock_monotonic_ms() + SETTLE_MS;
     return r;
+}
+
+static int flush(struct tail *t, struct ow_error *err)
+{
+    int r = write_out(t, err);
+    return r < 0 ? r : settle_all(t, err);
 }
 
 static void listen_to(void *context, enum ow_subscriber_event event, struct ow_bytes topic, uint32_t partition)
@@ -175,9 +191,10 @@ static int print(struct tail *t, const struct ow_record *record, struct ow_error
     }
     t->count++;
     int r = t->options->group ? note_printed(t, record, err) : 0;
-    if (r == 0 && t->text.size >= OUTPUT_BYTES)
-        r = flush(t, err);
-    return r;
+    if (r < 0 || t->text.size < OUTPUT_BYTES)
+        return r;
+    r = write_out(t, err);
+    return r < 0 || ow_clock_monotonic_ms() < t->settle_due_ms ? r : settle_all(t, err);
 }
 
 static int finish(struct tail *t, struct ow_error *err)
@@ -388,8 +405,7 @@ static int run(const void *options, char *const *arguments, size_t count, struct
 }
 
 static const struct ow_flag options[] = {
-    {"topic", 't', "TOPIC", OW_FLAG_LIST, NULL, "only this topic",
-     offsetof(struct tail_options, topics)},
+    {"topic", 't', "TOPIC", OW_FLAG_LIST, NULL, "only this topic", offsetof(struct tail_options, topics)},
     {"from", 'f', "WHERE", OW_FLAG_STRING, NULL,
      "beginning, end, or an offset in each partition; without it: end, or beginning with --until-end",
      offsetof(struct tail_options, from)},

@@ -195,6 +195,34 @@ static void test_what_was_accepted(void **state)
     broker->ops->discard(broker);
 }
 
+/* Whichever source is asked about in between, the records are those of the one that commits. */
+static void test_asked_in_the_middle_of_a_transaction(void **state)
+{
+    (void)state;
+    struct ow_broker *broker = open_broker(NULL);
+    struct ow_error err = {0};
+    struct ow_position position;
+    publish_many(broker, "t", "a", 0, 3, "shop");
+    publish_many(broker, "t", "x", 0, 3, "other");
+    must_begin(broker);
+    for (uint64_t i = 0; i < 4; i++) {
+        const char *const ids[] = {"m0", "m1", "m2", "m3"};
+        struct ow_message m = message_of("t", "k", ids[i], "v");
+        must_send(broker, &m, i);
+        if (i == 0)
+            assert_int_equal(was_accepted(broker, "other", "m0"), 0);
+        if (i == 1)
+            assert_int_equal(broker->ops->last_position(broker, "shop", &position, &err), 1);
+    }
+    assert_int_equal(must_commit(broker, "shop", 9), 4);
+    assert_int_equal(was_accepted(broker, "shop", "m0"), 1);
+    assert_int_equal(was_accepted(broker, "shop", "m3"), 1);
+    assert_int_equal(broker->ops->last_position(broker, "other", &position, &err), 1);
+    assert_int_equal(was_accepted(broker, "other", "m0"), 0);
+    assert_int_equal(was_accepted(broker, "other", "x0"), 1);
+    broker->ops->discard(broker);
+}
+
 /* It looks back over 20,000 of a source's own records at least, in whatever batches, and not for ever. */
 static void test_how_far_was_accepted_looks_back(void **state)
 {
@@ -382,6 +410,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_what_it_never_takes, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_positions, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_what_was_accepted, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_asked_in_the_middle_of_a_transaction, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_how_far_was_accepted_looks_back, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_many_processes_publish_at_once, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_killed_at_every_point, set_up, tear_down),

@@ -18,23 +18,15 @@
 #include "broker/broker.h"
 #include "broker/journal/accepted.h"
 #include "broker/journal/retention.h"
+#include "broker/journal/sources.h"
 #include "broker/journal/topics.h"
 #include "sql.h"
 
 enum {
     TOPICS_KEPT = 4096,           /* topics remembered between transactions */
     RECORD_BYTES_MAX = 256 << 20, /* far below what SQLite takes in one row */
-    /* How many of a source's records was_accepted() looks back over at least. More than a relay ever has
-       accepted and not confirmed: one window, 10,000 messages unless it is told otherwise. */
-    LOOK_BACK_MIN = 20000,
     IDLE_MS_MIN = 1000,
     IDLE_MS_MAX = 60000,
-};
-
-struct source {
-    char *name; /* owned; NULL: not known yet */
-    int64_t id; /* 0: it has no row */
-    int64_t since, mark, mark_count;
 };
 
 struct rejected {
@@ -46,22 +38,24 @@ struct journal {
     struct ow_broker base;
     char *path;
     struct ow_journal_options options;
-    struct ow_store *store; /* NULL: not open */
-    bool is_in_transaction;
-    uint64_t transaction;      /* counts them */
-    int64_t next_seq, txn_seq; /* of the next record; of the first one in this transaction; 0: not read yet */
+    struct ow_store *store;           /* NULL: not open */
+    bool is_in_transaction, is_mixed; /* mixed: its records may carry the numbers of several sources */
+    uint64_t transaction;             /* counts them */
+    int64_t next_seq, txn_seq;        /* of the next record; of the first one in this transaction; 0: not read yet */
     /* [0, given): receipts were given; [given, accepted): committed; [accepted, count): in this transaction */
     uint64_t *tokens;
     size_t token_count, token_capacity, accepted_count, given_count;
     struct rejected *rejected;
     size_t rejected_count, rejected_given;
-    struct source source; /* the one that was spoken of last */
+    char *source_name; /* owned; the source that was spoken of last; NULL: none yet */
+    struct ow_journal_source source;
     int64_t next_idle_ms;
     struct ow_journal_topics topics;
     struct ow_journal_accepted accepted;
     struct ow_journal_retention retention;
+    struct ow_journal_sources sources;
     struct ow_buf headers;
-    struct ow_statement *insert, *insert_index, *read_seq, *write_seq, *read_source, *write_source, *name_source;
+    struct ow_statement *insert, *insert_index, *read_seq, *write_seq, *name_source;
 };
 
 static struct journal *self_of(struct ow_broker *broker)
@@ -91,14 +85,16 @@ static void journal_close(struct ow_broker *broker)
     ow_journal_accepted_drop(&j->accepted);
     j->store->ops->close(j->store);
     j->store = NULL;
-    free(j->source.name);
-    j->source = (struct source){0};
+    free(j->source_name);
+    j->source_name = NULL;
+    j->source = (struct ow_journal_source){0};
     j->token_count = j->accepted_count = j->given_count = 0;
     /* The statements went with their store. */
     j->topics = (struct ow_journal_topics){0};
     j->accepted = (struct ow_journal_accepted){0};
     ow_journal_retention_init(&j->retention, j->options.retention_ms, j->options.retention_bytes);
-    j->insert = j->insert_index = j->read_seq = j->write_seq = j->read_source = j->write_source = j->name_source = NULL;
+    j->insert = j->insert_index = j->read_seq = j->write_seq = j->name_source = NULL;
+    j->sources = (struct ow_journal_sources){0};
 }
 
 static int journal_open(struct ow_broker *broker, struct ow_error *err)
@@ -333,96 +329,43 @@ static int journal_txn_begin(struct ow_broker *broker, struct ow_error *err)
     if (j->topics.count > TOPICS_KEPT)
         ow_journal_topics_clear(&j->topics);
     j->is_in_transaction = true;
+    j->is_mixed = false;
     j->transaction++;
     j->txn_seq = 0;
     return 0;
 }
 
-/* 1: read; 0: the journal does not know this source. */
-static int read_source(struct journal *j, const char *name, struct source *ret, struct ow_position *ret_position,
-                       struct ow_error *err)
-{
-    struct ow_value value = ow_value_text(ow_bytes_of(name)), columns[5] = {{0}};
-    int r = ow_journal_statement(j->store, &j->read_source, ow_sql_journal_read_source, err);
-    if (r == 0)
-        r = j->store->ops->start(j->read_source, &value, 1, err);
-    if (r == 0)
-        r = j->store->ops->row(j->read_source, columns, 5, err);
-    if (r == 1) {
-        ret->id = columns[0].integer;
-        ret->since = columns[2].integer;
-        ret->mark = columns[3].integer;
-        ret->mark_count = columns[4].integer;
-        int parsed = ret_position ? ow_position_parse(columns[1].bytes, ret_position, err) : 0;
-        r = parsed < 0 ? ow_error_prefix(err, "%s: source %s", j->path, name) : 1;
-    }
-    if (j->read_source)
-        j->store->ops->stop(j->read_source);
-    return r;
-}
-
 /* Makes `name` the source whose number new records carry. */
-static int adopt_source(struct journal *j, const char *name, const struct source *found, struct ow_error *err)
-{
-    char *copy = j->source.name && strcmp(j->source.name, name) == 0 ? j->source.name : strdup(name);
-    if (!copy)
-        return ow_error_set(err, OW_ENOMEM, "out of memory");
-    if (copy != j->source.name)
-        free(j->source.name);
-    j->source = *found;
-    j->source.name = copy;
-    return 0;
-}
-
-/* See journal_source: `since` moves on only to a mark that has enough records after it. */
-static void move_since(struct journal *j, struct source *s)
-{
-    int64_t count = j->next_seq - j->txn_seq;
-    if (s->id == 0) {
-        s->since = s->mark = j->txn_seq;
-        s->mark_count = count;
-    } else if (count > 0 && s->mark_count >= LOOK_BACK_MIN) {
-        s->since = s->mark;
-        s->mark = j->txn_seq;
-        s->mark_count = count;
-    } else {
-        s->mark_count += count;
-    }
-}
-
-static int write_source(struct journal *j, const char *name, struct ow_position position, struct source *s,
+static int adopt_source(struct journal *j, const char *name, const struct ow_journal_source *found,
                         struct ow_error *err)
 {
-    char text[OW_POSITION_TEXT_SIZE];
-    bool is_new = s->id == 0;
-    move_since(j, s);
-    struct ow_value values[] = {
-        ow_value_text(ow_bytes_of(name)), ow_value_text(ow_bytes_of(ow_position_format(position, text))),
-        ow_value_integer(s->since),       ow_value_integer(s->mark),
-        ow_value_integer(s->mark_count),  ow_value_integer(ow_clock_wall_ms())};
-    int r = ow_journal_run(j->store, &j->write_source, ow_sql_journal_write_source, values, 6, err);
-    if (r == 0 && is_new)
-        r = read_source(j, name, s, NULL, err);
-    return r < 0 ? r : 0;
+    j->is_mixed = j->is_mixed || (j->is_in_transaction && j->source.id != found->id);
+    j->source = *found;
+    if (j->source_name && strcmp(j->source_name, name) == 0)
+        return 0;
+    ow_journal_accepted_drop(&j->accepted);
+    free(j->source_name);
+    j->source_name = strdup(name);
+    return j->source_name ? 0 : ow_error_set(err, OW_ENOMEM, "out of memory");
 }
 
 /* The source's position, in this transaction. The records went out with the number of the source that was
    spoken of last, which is this one but for the first transaction of its life. */
-static int commit_source(struct journal *j, const char *name, struct ow_position position, struct source *ret,
-                         struct ow_error *err)
+static int commit_source(struct journal *j, const char *name, struct ow_position position,
+                         struct ow_journal_source *ret, struct ow_error *err)
 {
     int64_t used = j->source.id;
-    int r = name ? read_source(j, name, ret, NULL, err) : 0;
+    int r = name ? ow_journal_source_read(&j->sources, j->store, name, ret, NULL, err) : 0;
     if (r >= 0 && name)
-        r = write_source(j, name, position, ret, err);
-    if (r < 0 || ret->id == used || j->next_seq == j->txn_seq)
+        r = ow_journal_source_write(&j->sources, j->store, name, position, j->txn_seq, j->next_seq, ret, err);
+    if (r < 0 || (ret->id == used && !j->is_mixed) || j->next_seq == j->txn_seq)
         return r;
     struct ow_value values[] = {ret->id ? ow_value_integer(ret->id) : ow_value_null(), ow_value_integer(j->txn_seq)};
     return ow_journal_run(j->store, &j->name_source, ow_sql_journal_name_source, values, 2, err);
 }
 
-static int write_and_commit(struct journal *j, const char *source, struct ow_position position, struct source *found,
-                            struct ow_error *err)
+static int write_and_commit(struct journal *j, const char *source, struct ow_position position,
+                            struct ow_journal_source *found, struct ow_error *err)
 {
     int64_t now = ow_clock_monotonic_ms();
     int r = j->txn_seq ? 0 : read_next_seq(j, err);
@@ -449,7 +392,7 @@ static int journal_txn_commit(struct ow_broker *broker, const char *source, stru
                               struct ow_error *err)
 {
     struct journal *j = self_of(broker);
-    struct source found = {0};
+    struct ow_journal_source found = {0};
     if (!j->is_in_transaction)
         return ow_error_set(err, OW_EINTERNAL, "%s: there is no transaction to commit", j->path);
     int r = write_and_commit(j, source, position, &found, err);
@@ -478,9 +421,9 @@ static int journal_last_position(struct ow_broker *broker, const char *source, s
                                  struct ow_error *err)
 {
     struct journal *j = self_of(broker);
-    struct source found = {0};
+    struct ow_journal_source found = {0};
     struct ow_position position = {0};
-    int r = read_source(j, source, &found, &position, err);
+    int r = ow_journal_source_read(&j->sources, j->store, source, &found, &position, err);
     if (r < 0)
         return r;
     int adopted = adopt_source(j, source, &found, err);
@@ -495,12 +438,12 @@ static int journal_was_accepted(struct ow_broker *broker, const char *source, co
                                 struct ow_error *err)
 {
     struct journal *j = self_of(broker);
-    bool is_same = j->source.name && strcmp(j->source.name, source) == 0;
+    bool is_same = j->source_name && strcmp(j->source_name, source) == 0;
     if (!j->accepted.entries || !is_same) {
-        struct source found = {0};
+        struct ow_journal_source found = {0};
         /* What this very transaction has inserted is not accepted yet. */
         int64_t end = j->is_in_transaction && j->txn_seq ? j->txn_seq : INT64_MAX;
-        int r = read_source(j, source, &found, NULL, err);
+        int r = ow_journal_source_read(&j->sources, j->store, source, &found, NULL, err);
         if (r <= 0)
             return r;
         r = adopt_source(j, source, &found, err);
