@@ -59,8 +59,8 @@ struct ow_outbox_message {
  * OW_ENOTFOUND (there is no outbox table), OW_EBUSY (SQLite is busy; as for any statement), OW_EFULL, OW_EIO,
  * OW_EDENIED, OW_ENOMEM.
  */
-int ow_outbox_put_sqlite(struct sqlite3 *db, const struct ow_outbox_message *message, char *ret_id, struct ow_error *err)
-    __attribute__((warn_unused_result));
+int ow_outbox_put_sqlite(struct sqlite3 *db, const struct ow_outbox_message *message, char *ret_id,
+                         struct ow_error *err) __attribute__((warn_unused_result));
 
 #ifdef __cplusplus
 }

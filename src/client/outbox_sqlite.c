@@ -36,7 +36,8 @@ static int fail(sqlite3 *db, int result, struct ow_error *err)
         code = OW_EINVALID;
         break;
     case SQLITE_ERROR: /* what the statement names is not there */
-        return ow_error_set(err, OW_ENOTFOUND, "the outbox: %s; make it with `onewrite init sqlite:PATH`", sqlite3_errmsg(db));
+        return ow_error_set(err, OW_ENOTFOUND, "the outbox: %s; make it with `onewrite init sqlite:PATH`",
+                            sqlite3_errmsg(db));
     default:
         break;
     }
@@ -48,9 +49,8 @@ static int check(const struct ow_outbox_message *message, struct ow_message *m, 
 {
     const struct {
         const char *name, *value;
-    } needed[] = {{"aggregate_type", message->aggregate_type},
-                  {"aggregate_id", message->aggregate_id},
-                  {"type", message->type}};
+    } needed[] = {
+        {"aggregate_type", message->aggregate_type}, {"aggregate_id", message->aggregate_id}, {"type", message->type}};
     for (size_t i = 0; i < sizeof needed / sizeof needed[0]; i++)
         if (!needed[i].value || !*needed[i].value)
             return ow_error_set(err, OW_EINVALID, "%s is empty", needed[i].name);
