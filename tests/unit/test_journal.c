@@ -367,6 +367,38 @@ static void test_one_order_over_all_topics(void **state)
     broker->ops->discard(broker);
 }
 
+/* A paused partition stands still while the others go on; resumed, it goes on where it was. */
+static void test_pause_and_resume(void **state)
+{
+    (void)state;
+    struct ow_broker *broker = open_broker(NULL);
+    publish_many(broker, "t", "k", 0, 1000, NULL);
+    int64_t in_first = number("SELECT next_offset FROM journal_partition WHERE number = 0");
+    struct ow_subscriber_options options = {.from = OW_OFFSET_BEGINNING};
+    struct ow_subscriber *subscriber = open_subscriber(&options);
+    struct ow_record got;
+    int64_t next[4] = {0};
+    int64_t read = 0;
+    for (; read < 100; read++) {
+        assert_int_equal(next_within(subscriber, &got, 0), 1);
+        assert_int_equal(got.offset, next[got.partition]++);
+    }
+    assert_true(next[0] > 0 && next[0] < in_first);
+    assert_int_equal(subscriber->ops->pause(subscriber, OW_BYTES("t"), 0), 0);
+    for (; next_within(subscriber, &got, 0) == 1; read++) {
+        assert_int_not_equal(got.partition, 0);
+        assert_int_equal(got.offset, next[got.partition]++);
+    }
+    assert_int_equal(read, 1000 - in_first + next[0]);
+    assert_int_equal(subscriber->ops->resume(subscriber, OW_BYTES("t"), 0), 0);
+    for (; next_within(subscriber, &got, 0) == 1; read++)
+        assert_int_equal(got.offset, next[got.partition]++);
+    assert_int_equal(read, 1000);
+    assert_int_equal(subscriber->ops->pause(subscriber, OW_BYTES("nope"), 0), OW_ENOTFOUND);
+    subscriber->ops->close(subscriber);
+    broker->ops->discard(broker);
+}
+
 static void test_not_a_journal(void **state)
 {
     (void)state;
@@ -416,6 +448,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_killed_at_every_point, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_from_an_offset, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_one_order_over_all_topics, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_pause_and_resume, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_not_a_journal, set_up, tear_down),
         cmocka_unit_test(test_headers_that_cannot_be_read),
     };

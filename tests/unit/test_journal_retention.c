@@ -125,12 +125,25 @@ static void test_by_size(void **state)
     broker->ops->discard(broker);
 }
 
+/* A transaction that alone is over the bound stays until the next one. */
+static void test_what_was_just_accepted_stays(void **state)
+{
+    (void)state;
+    struct ow_broker *broker = open_broker(&(struct ow_journal_options){.retention_bytes = 1024});
+    publish_many(broker, "t", "k", 0, 500, NULL);
+    assert_int_equal(number("SELECT count(*) FROM journal_record"), 500);
+    assert_true(publish_until_fewer(broker, 3, 20000));
+    check_left();
+    broker->ops->discard(broker);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_by_age, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_by_age_when_idle, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_by_size, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_what_was_just_accepted_stays, set_up, tear_down),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
