@@ -61,6 +61,15 @@ struct ow_broker_ops {
        confirmed; 0: it never was accepted (its source went back in time). */
     int (*was_accepted)(struct ow_broker *broker, const char *source, const struct ow_message *message,
                         struct ow_error *err);
+
+    /* Without transactions, for a log: keeps this position of the source, for last_position() to give back
+       (the latest that was recorded wins). May block for some seconds. NULL: the broker cannot keep it.
+       OW_EAGAIN: it has nowhere to keep it yet; after the next accepted message it has. */
+    int (*record_position)(struct ow_broker *broker, const char *source, struct ow_position position,
+                           struct ow_error *err);
+    /* What keeps it from working just now, though it goes on by itself and forgets nothing; NULL: nothing does.
+       The broker's own, until its next call. The slot is NULL for a broker that has no such times. */
+    const char *(*trouble)(struct ow_broker *broker);
 };
 
 struct ow_broker {
@@ -90,5 +99,57 @@ struct ow_file_options {
 };
 int ow_file_broker_new(const struct ow_file_options *options, struct ow_broker **ret,
                        struct ow_error *err) OW_MUST_CHECK;
+
+/* --- Apache Kafka (kafka*.c; where the build has librdkafka: OW_WITH_KAFKA is 1) ----------------------- */
+
+enum ow_kafka_delivery { OW_KAFKA_AT_LEAST_ONCE, OW_KAFKA_EXACTLY_ONCE };
+enum ow_kafka_sasl {
+    OW_KAFKA_SASL_NONE,
+    OW_KAFKA_SASL_PLAIN,
+    OW_KAFKA_SASL_SCRAM_SHA_256,
+    OW_KAFKA_SASL_SCRAM_SHA_512,
+    OW_KAFKA_SASL_OAUTHBEARER,
+};
+enum ow_kafka_compression {
+    OW_KAFKA_LZ4,
+    OW_KAFKA_ZSTD,
+    OW_KAFKA_SNAPPY,
+    OW_KAFKA_GZIP,
+    OW_KAFKA_NO_COMPRESSION,
+};
+
+struct ow_kafka_property {
+    char *name, *value;
+};
+struct ow_kafka_properties {
+    struct ow_kafka_property *items;
+    size_t count;
+};
+
+/* The texts are copied; what is zeroed has the default. */
+struct ow_kafka_options {
+    const char *servers; /* "host:9092,host2:9092" */
+    const char *text;    /* how it is called in messages: "kafka://host:9092"; holds no secret */
+    enum ow_kafka_delivery delivery;
+    enum ow_kafka_compression compression;
+    uint32_t linger_ms; /* how long a message may wait for others to share a request with */
+    uint32_t use_tls;
+    char *tls_ca, *tls_cert, *tls_key; /* paths of PEM files; NULL: the system's authorities, no certificate */
+    enum ow_kafka_sasl sasl;
+    char *sasl_username, *sasl_password;          /* discard() wipes the copy */
+    char *sasl_password_file, *sasl_token_file;   /* read anew at each open() */
+    uint32_t leave_topics;                        /* a topic that is missing is not made */
+    uint32_t topic_partitions, topic_replication; /* of topics that are made; 0: as the broker has it */
+    struct ow_kafka_properties topic_config;      /* of topics that are made: "cleanup.policy" … */
+    struct ow_kafka_properties properties;        /* any other of librdkafka */
+};
+/* OW_EINVALID: an option is wrong, or a property is none of librdkafka's or would break a promise. Connects nowhere. */
+int ow_kafka_options_check(const struct ow_kafka_options *options, struct ow_error *err) OW_MUST_CHECK;
+/* OW_KAFKA_EXACTLY_ONCE gives a broker with transactions. It is for sources whose messages rise with their
+   positions, as a log's do: was_accepted() asks for the position alone. Its calls of a transaction may block for
+   30 s. When another relay of the same source has taken over they fail with OW_ESTANDBY: whoever gets that must
+   not open it again while it believes to be at work. */
+int ow_kafka_broker_new(const struct ow_kafka_options *options, struct ow_broker **ret,
+                        struct ow_error *err) OW_MUST_CHECK;
 
 #endif

@@ -41,10 +41,11 @@ GENERATED = {"sql.h": {"store", "source", "broker", "cmd", "client"}}
 LIBRARIES = {
     "sqlite3.h": {"store", "client"},
     "yaml.h": {"config"},
+    "librdkafka/rdkafka.h": {"broker"},
 }
 
 # Single files that may see a library for one purpose: it prints the versions it runs with.
-LIBRARIES_OF_FILE = {"src/cmd/version.c": {"sqlite3.h", "yaml.h"}}
+LIBRARIES_OF_FILE = {"src/cmd/version.c": {"sqlite3.h", "yaml.h", "librdkafka/rdkafka.h"}}
 
 # What the language alone gives: no system call, no clock, no dice.
 PURE = set(

@@ -1,0 +1,155 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What the parts of the Kafka broker share.
+ *
+ *   kafka_settings.c   options -> properties of librdkafka
+ *   kafka_client.c     one producer: made, reached, ended; what its errors mean
+ *   kafka_topic.c      topics as far as this producer knows them, and making them
+ *   kafka_position.c   positions of sources, kept as the offset metadata of a consumer group that nobody joins
+ *   kafka.c            publishing at least once
+ *   kafka_exactly.c    publishing in transactions
+ *
+ * librdkafka's threads never run our code: all they have to say comes through one queue, which is emptied by
+ * step() in the pipeline's thread, and which rings an eventfd.
+ */
+#ifndef OW_BROKER_KAFKA_H
+#define OW_BROKER_KAFKA_H
+
+#include <librdkafka/rdkafka.h>
+
+#include "broker/broker.h"
+
+#define OW_KAFKA_REASON_SIZE 256
+
+/* --- settings ----------------------------------------------------------------------------------------- */
+
+struct ow_kafka_settings {
+    char *text;                            /* kafka://… for messages */
+    struct ow_kafka_properties properties; /* of librdkafka, all but what is read at open() */
+    struct ow_kafka_properties topic_config;
+    char *password_file, *token_file, *username;
+    bool creates_topics;
+    int partitions, replication; /* -1: the broker's default */
+};
+/* What is set for one producer, beyond the settings; ends with a NULL name. */
+struct ow_kafka_pair {
+    const char *name, *value;
+};
+int ow_kafka_settings_init(struct ow_kafka_settings *settings, const struct ow_kafka_options *options,
+                           struct ow_error *err) OW_MUST_CHECK;
+void ow_kafka_settings_done(struct ow_kafka_settings *settings);
+/* A configuration with all of it, to be given to rd_kafka_new() or destroyed. */
+int ow_kafka_settings_conf(const struct ow_kafka_settings *settings, const struct ow_kafka_pair *extra,
+                           rd_kafka_conf_t **ret, struct ow_error *err) OW_MUST_CHECK;
+/* The only line of a small file, without its end. The caller wipes and frees. */
+int ow_kafka_read_secret(const char *path, char **ret, struct ow_error *err) OW_MUST_CHECK;
+void ow_kafka_wipe(char *secret); /* and frees; NULL is fine */
+
+/* --- client ------------------------------------------------------------------------------------------- */
+
+struct ow_kafka_client {
+    rd_kafka_t *rk;          /* NULL: closed */
+    rd_kafka_queue_t *queue; /* everything comes here */
+    int event_fd;
+    rd_kafka_event_t *event;           /* delivery reports, partly read */
+    char reason[OW_KAFKA_REASON_SIZE]; /* of the latest failure to connect */
+    rd_kafka_resp_err_t reason_code;
+    bool is_down; /* no broker can be reached now */
+};
+/* event_fd -1: not made yet; it is kept when the client is closed. */
+int ow_kafka_client_open(struct ow_kafka_client *client, const struct ow_kafka_settings *settings,
+                         const struct ow_kafka_pair *extra, struct ow_error *err) OW_MUST_CHECK;
+/* Forgets everything in flight; afterwards nothing refers to a payload. */
+void ow_kafka_client_close(struct ow_kafka_client *client);
+/* Waits up to 5 s until the cluster has answered. OW_EUNREACHABLE; OW_EDENIED: it does not let us in. */
+int ow_kafka_client_reach(struct ow_kafka_client *client, const struct ow_kafka_settings *settings,
+                          struct ow_error *err) OW_MUST_CHECK;
+/* Takes note of an error event, or answers a request for a token. True: it was one of these. */
+bool ow_kafka_client_note(struct ow_kafka_client *client, const struct ow_kafka_settings *settings,
+                          rd_kafka_event_t *event);
+/* The error that made this producer unusable; 0: it is not. */
+int ow_kafka_client_fatal(const struct ow_kafka_client *client, const struct ow_kafka_settings *settings,
+                          struct ow_error *err) OW_MUST_CHECK;
+/* Hands the message over. Its bytes must live until the delivery report, which carries `opaque`. */
+rd_kafka_resp_err_t ow_kafka_produce(rd_kafka_t *rk, rd_kafka_topic_t *topic, const struct ow_message *message,
+                                     void *opaque);
+
+enum ow_kafka_fate {
+    OW_KAFKA_WELL,   /* accepted */
+    OW_KAFKA_UNFIT,  /* refused for what it is; where it shared a request with others, perhaps for what they are */
+    OW_KAFKA_LATER,  /* not now: its topic is missing, or may not be written to */
+    OW_KAFKA_BROKEN, /* nothing is known; the producer is of no more use */
+};
+enum ow_kafka_fate ow_kafka_fate_of(rd_kafka_resp_err_t code);
+/* "" or why no topic can be called so. */
+void ow_kafka_judge_topic(struct ow_bytes name, char *reason, size_t size);
+
+/* --- topics ------------------------------------------------------------------------------------------- */
+
+enum ow_kafka_topic_state {
+    OW_KAFKA_TOPIC_NEW,      /* nothing is on its way to it */
+    OW_KAFKA_TOPIC_CREATING, /* a request to make it is on its way */
+    OW_KAFKA_TOPIC_SCOUTED,  /* its first message is on its way */
+    OW_KAFKA_TOPIC_READY,    /* a message was accepted */
+};
+
+struct ow_kafka_parked {
+    struct ow_message message;
+    uint64_t token;
+};
+
+struct ow_kafka_topic {
+    struct ow_kafka_topic *next; /* in its bucket */
+    char *name;
+    rd_kafka_topic_t *handle;
+    enum ow_kafka_topic_state state;
+    char why_not[OW_KAFKA_REASON_SIZE]; /* why it could not be made; "" */
+    /* Messages that wait until it is READY, in order; [first, count). */
+    struct ow_kafka_parked *parked;
+    size_t parked_first, parked_count, parked_capacity;
+};
+
+enum { OW_KAFKA_BUCKETS = 256 };
+struct ow_kafka_topics {
+    struct ow_kafka_topic *buckets[OW_KAFKA_BUCKETS], *last;
+};
+void ow_kafka_topics_done(struct ow_kafka_topics *topics); /* before the client is closed */
+int ow_kafka_topics_get(struct ow_kafka_topics *topics, rd_kafka_t *rk, struct ow_bytes name,
+                        struct ow_kafka_topic **ret, struct ow_error *err) OW_MUST_CHECK;
+int ow_kafka_topic_park(struct ow_kafka_topic *topic, const struct ow_message *message, uint64_t token,
+                        struct ow_error *err) OW_MUST_CHECK;
+/* Asks the cluster to make the topic; the answer comes to the client's queue. */
+int ow_kafka_topic_create(struct ow_kafka_topic *topic, struct ow_kafka_client *client,
+                          const struct ow_kafka_settings *settings, struct ow_error *err) OW_MUST_CHECK;
+enum ow_kafka_made {
+    OW_KAFKA_MADE,     /* it is there, or nobody could say: write to it and see */
+    OW_KAFKA_NOT_MADE, /* it must not be made like this; why_not says why */
+    OW_KAFKA_ASK_ANEW, /* nobody answered */
+};
+/* The answer; *ret is the topic that was asked for. */
+enum ow_kafka_made ow_kafka_topic_made(rd_kafka_event_t *event, struct ow_kafka_topic **ret);
+
+/* --- positions ---------------------------------------------------------------------------------------- */
+
+#define OW_KAFKA_GROUP_SIZE 260
+/* "onewrite-<source>", with whatever is unusual in a name replaced. */
+void ow_kafka_group_name(const char *source, char to[OW_KAFKA_GROUP_SIZE]);
+/* One partition of `topic` with the position as metadata; the caller destroys the list. NULL: out of memory. */
+rd_kafka_topic_partition_list_t *ow_kafka_position_offsets(const char *topic, struct ow_position position);
+/* 1: the latest position that the group of this source has; 0: it has none. A topic that holds one comes to *topic
+   (owned by the caller, replaced; it stays what it was if there is none). Both block up to 30 s. */
+int ow_kafka_position_read(struct ow_kafka_client *client, const struct ow_kafka_settings *settings, const char *source,
+                           struct ow_position *ret, char **topic, struct ow_error *err) OW_MUST_CHECK;
+/* Outside of a transaction. */
+int ow_kafka_position_write(struct ow_kafka_client *client, const struct ow_kafka_settings *settings,
+                            const char *source, const char *topic, struct ow_position position,
+                            struct ow_error *err) OW_MUST_CHECK;
+
+/* --- the brokers -------------------------------------------------------------------------------------- */
+
+int ow_kafka_at_least_once_new(struct ow_kafka_settings *settings, struct ow_broker **ret,
+                               struct ow_error *err) OW_MUST_CHECK;
+int ow_kafka_exactly_once_new(struct ow_kafka_settings *settings, struct ow_broker **ret,
+                              struct ow_error *err) OW_MUST_CHECK; /* both take the settings over on success */
+
+#endif

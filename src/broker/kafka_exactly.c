@@ -1,0 +1,577 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Kafka, exactly once for readers of committed records: what is sent between begin and commit is accepted together
+ * with the position of its source, or none of it. The transactional id comes from the source, so that a second
+ * relay of the same source fences the first.
+ *
+ * Nothing may stand in a transaction that was not accepted, since its position says that all of it was. So a message
+ * that cannot be published gets its verdict alone: those before it are committed first (OW_EAGAIN), and its own
+ * transaction is empty and moves no position. Which message that is shows when a transaction fails: the next ones
+ * wait for the receipt of each message, and the one that fails is remembered by its token.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "base/units.h"
+#include "broker/kafka.h"
+
+enum {
+    ANSWER_MS = 30000,
+    ABORT_MS = 5000,
+    TOPIC_MS = 10000,
+    PAUSE_MS = 50,
+};
+
+struct exactly {
+    struct ow_broker base;
+    struct ow_kafka_settings settings;
+    struct ow_kafka_client client;
+    struct ow_kafka_topics topics;
+    char *source;         /* whose transactional id the producer has; NULL: it has none yet */
+    char *position_topic; /* of the first message in this transaction, or where the last position was */
+    struct ow_position last;
+    bool is_begun;                                       /* at Kafka: something was sent */
+    enum { JUDGED_NONE, JUDGED_NOW, JUDGED_DUE } judged; /* NOW: this transaction is a verdict and holds nothing */
+    struct ow_receipt judgement;
+    /* [0, given): receipts were given; [given, accepted): committed; [accepted, count): in this transaction */
+    uint64_t *tokens;
+    size_t given, accepted, count, capacity;
+    size_t reported;             /* of this transaction */
+    rd_kafka_resp_err_t failure; /* of the first that failed in it */
+    uint64_t failed_token;
+    uint64_t *unfit; /* tokens whose messages Kafka refuses */
+    size_t unfit_count;
+    size_t careful; /* so many messages are sent one by one */
+};
+
+static struct exactly *self_of(struct ow_broker *broker)
+{
+    return (struct exactly *)broker;
+}
+
+/* --- open and close ----------------------------------------------------------------------------------- */
+
+static void forget_transaction(struct exactly *k)
+{
+    k->count = k->accepted;
+    k->reported = 0;
+    k->failure = RD_KAFKA_RESP_ERR_NO_ERROR;
+    k->is_begun = false;
+    if (k->judged == JUDGED_NOW)
+        k->judged = JUDGED_NONE;
+}
+
+static void close_client(struct exactly *k)
+{
+    ow_kafka_topics_done(&k->topics);
+    ow_kafka_client_close(&k->client);
+    free(k->source);
+    k->source = NULL;
+}
+
+static void exactly_close(struct ow_broker *broker)
+{
+    struct exactly *k = self_of(broker);
+    close_client(k);
+    k->given = k->accepted = 0;
+    k->judged = JUDGED_NONE;
+    forget_transaction(k);
+}
+
+static int exactly_open(struct ow_broker *broker, struct ow_error *err)
+{
+    struct exactly *k = self_of(broker);
+    exactly_close(broker);
+    int r = ow_kafka_client_open(&k->client, &k->settings, NULL, err);
+    if (r == 0)
+        r = ow_kafka_client_reach(&k->client, &k->settings, err);
+    if (r < 0)
+        exactly_close(broker);
+    return r;
+}
+
+static void exactly_discard(struct ow_broker *broker)
+{
+    struct exactly *k = self_of(broker);
+    exactly_close(broker);
+    if (k->client.event_fd >= 0)
+        (void)close(k->client.event_fd);
+    ow_kafka_settings_done(&k->settings);
+    free(k->position_topic);
+    free(k->tokens);
+    free(k->unfit);
+    free(k);
+}
+
+/* --- errors ------------------------------------------------------------------------------------------- */
+
+/* Ends `error`. OW_EIO or OW_EUNREACHABLE: begin anew; OW_ESTANDBY: another one is at work. */
+static int refuse(struct exactly *k, rd_kafka_error_t *error, const char *what, struct ow_error *err)
+{
+    rd_kafka_resp_err_t code = rd_kafka_error_code(error);
+    int r = ow_kafka_client_fatal(&k->client, &k->settings, err);
+    if (r == 0 && (code == RD_KAFKA_RESP_ERR__FENCED || code == RD_KAFKA_RESP_ERR_PRODUCER_FENCED))
+        r = ow_error_set(err, OW_ESTANDBY, "%s: another relay of the same source publishes there now",
+                         k->settings.text);
+    if (r == 0 && code == RD_KAFKA_RESP_ERR_TRANSACTIONAL_ID_AUTHORIZATION_FAILED)
+        r = ow_error_set(err, OW_EDENIED, "%s: this user may not use the transactional id onewrite-%s",
+                         k->settings.text, k->source);
+    if (r == 0 && code == RD_KAFKA_RESP_ERR_GROUP_AUTHORIZATION_FAILED)
+        r = ow_error_set(err, OW_EDENIED, "%s: this user may not use the group onewrite-%s", k->settings.text,
+                         k->source);
+    if (r == 0)
+        r = ow_error_set(err, code == RD_KAFKA_RESP_ERR__TIMED_OUT ? OW_EUNREACHABLE : OW_EIO, "%s: cannot %s: %s",
+                         k->settings.text, what, rd_kafka_error_string(error));
+    rd_kafka_error_destroy(error);
+    return r;
+}
+
+static int left_until(int64_t deadline)
+{
+    int64_t left = deadline - ow_clock_monotonic_ms();
+    return left > 0 ? (int)left : 0;
+}
+
+static void nap(void)
+{
+    struct ow_wait wait;
+    ow_wait_init(&wait);
+    ow_wait_until(&wait, ow_clock_monotonic_ms() + PAUSE_MS);
+    ow_wait_sleep(&wait);
+}
+
+/* --- receipts of this transaction ---------------------------------------------------------------------- */
+
+static void take_reports(struct exactly *k, rd_kafka_event_t *event)
+{
+    const rd_kafka_message_t *report;
+    while ((report = rd_kafka_event_message_next(event))) {
+        k->reported++;
+        if (report->err != RD_KAFKA_RESP_ERR_NO_ERROR && k->failure == RD_KAFKA_RESP_ERR_NO_ERROR) {
+            k->failure = report->err;
+            k->failed_token = (uintptr_t)report->_private;
+        }
+    }
+}
+
+/* One event, if there is one within so many milliseconds. */
+static bool serve_one(struct exactly *k, int ms)
+{
+    rd_kafka_event_t *event = rd_kafka_queue_poll(k->client.queue, ms);
+    if (!event)
+        return false;
+    if (rd_kafka_event_type(event) == RD_KAFKA_EVENT_DR)
+        take_reports(k, event);
+    else
+        (void)ow_kafka_client_note(&k->client, &k->settings, event);
+    rd_kafka_event_destroy(event);
+    return true;
+}
+
+static void serve(struct exactly *k)
+{
+    uint64_t rung;
+    if (read(k->client.event_fd, &rung, sizeof rung) < 0) {
+        /* It did not ring. */
+    }
+    while (serve_one(k, 0)) {
+    }
+}
+
+/* Serves the queue until all that was sent has its report, or the time is over. */
+static void await_reports(struct exactly *k, int64_t deadline)
+{
+    while (k->reported < k->count - k->accepted) {
+        int left = left_until(deadline);
+        if (!serve_one(k, left < 100 ? left : 100) && left == 0)
+            return;
+    }
+}
+
+static int remember_unfit(struct exactly *k, uint64_t token, struct ow_error *err)
+{
+    uint64_t *grown = reallocarray(k->unfit, k->unfit_count + 1, sizeof *grown);
+    if (!grown)
+        return ow_error_set(err, OW_ENOMEM, "out of memory");
+    k->unfit = grown;
+    k->unfit[k->unfit_count++] = token;
+    return 0;
+}
+
+/* 0: all that was sent was taken. Else this transaction cannot be. `is_single`: the last one was sent by itself. */
+static int judge_reports(struct exactly *k, bool is_single, struct ow_error *err)
+{
+    size_t sent = k->count - k->accepted;
+    int r = ow_kafka_client_fatal(&k->client, &k->settings, err);
+    if (r < 0)
+        return r;
+    if (k->failure == RD_KAFKA_RESP_ERR_NO_ERROR && k->reported == sent)
+        return 0;
+    if (k->failure == RD_KAFKA_RESP_ERR_NO_ERROR)
+        return ow_error_set(err, OW_EUNREACHABLE, "%s: no receipt within %d s%s%s", k->settings.text, ANSWER_MS / 1000,
+                            k->client.reason[0] ? ": " : "", k->client.reason);
+    if (ow_kafka_fate_of(k->failure) == OW_KAFKA_UNFIT) {
+        if (is_single || sent == 1)
+            r = remember_unfit(k, k->failed_token, err);
+        else
+            k->careful = sent;
+    }
+    return r < 0 ? r
+                 : ow_error_set(err, OW_EIO, "%s: a transaction was refused (%s) and is sent again", k->settings.text,
+                                rd_kafka_err2str(k->failure));
+}
+
+/* --- sending ------------------------------------------------------------------------------------------ */
+
+static int exactly_begin(struct ow_broker *broker, struct ow_error *err)
+{
+    struct exactly *k = self_of(broker);
+    if (!k->source)
+        return ow_error_set(err, OW_EINTERNAL, "%s: a transaction before last_position()", k->settings.text);
+    if (k->given == k->accepted)
+        k->given = k->accepted = k->count = 0;
+    forget_transaction(k);
+    return 0;
+}
+
+/* A verdict without sending, in a transaction of its own. */
+static int judge(struct exactly *k, uint64_t token, enum ow_verdict verdict, const char *reason, struct ow_error *err)
+{
+    if (k->count > k->accepted)
+        return ow_error_set(err, OW_EAGAIN, "%s: not now", k->settings.text);
+    k->judged = JUDGED_NOW;
+    k->judgement = (struct ow_receipt){.token = token, .verdict = verdict};
+    (void)snprintf(k->judgement.reason, sizeof k->judgement.reason, "%s", reason);
+    return 0;
+}
+
+static bool is_unfit(const struct exactly *k, uint64_t token)
+{
+    for (size_t i = 0; i < k->unfit_count; i++)
+        if (k->unfit[i] == token)
+            return true;
+    return false;
+}
+
+static int await_made(struct exactly *k, struct ow_kafka_topic *topic, struct ow_error *err)
+{
+    int64_t deadline = ow_clock_monotonic_ms() + TOPIC_MS + 1000;
+    int r = ow_kafka_topic_create(topic, &k->client, &k->settings, err);
+    while (r == 0 && left_until(deadline) > 0) {
+        struct ow_kafka_topic *which;
+        rd_kafka_event_t *event = rd_kafka_queue_poll(k->client.queue, left_until(deadline));
+        bool is_answer = event && rd_kafka_event_type(event) == RD_KAFKA_EVENT_CREATETOPICS_RESULT;
+        enum ow_kafka_made made = is_answer ? ow_kafka_topic_made(event, &which) : OW_KAFKA_ASK_ANEW;
+        if (event && !is_answer)
+            (void)ow_kafka_client_note(&k->client, &k->settings, event);
+        if (event)
+            rd_kafka_event_destroy(event);
+        if (is_answer && made != OW_KAFKA_ASK_ANEW)
+            return made == OW_KAFKA_MADE;
+        if (is_answer)
+            break;
+    }
+    return r < 0 ? r : ow_error_set(err, OW_EUNREACHABLE, "cannot reach %s: %s", k->settings.text, k->client.reason);
+}
+
+/* What the cluster says of a topic. */
+static rd_kafka_resp_err_t look_up(struct exactly *k, struct ow_kafka_topic *topic, int64_t deadline)
+{
+    rd_kafka_resp_err_t code;
+    do {
+        const struct rd_kafka_metadata *metadata = NULL;
+        code = rd_kafka_metadata(k->client.rk, 0, topic->handle, &metadata, left_until(deadline));
+        if (code == RD_KAFKA_RESP_ERR_NO_ERROR) {
+            code = metadata->topic_cnt == 1 ? metadata->topics[0].err : RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART;
+            rd_kafka_metadata_destroy(metadata);
+        }
+        if (code == RD_KAFKA_RESP_ERR_LEADER_NOT_AVAILABLE ||
+            (code == RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART && !topic->why_not[0]))
+            nap(); /* just made, perhaps */
+        else
+            break;
+    } while (left_until(deadline) > 0);
+    return code;
+}
+
+/* 1: it can be written to; 0: not now, and `reason` says why. */
+static int ready_topic(struct exactly *k, struct ow_kafka_topic *topic, char *reason, size_t size, struct ow_error *err)
+{
+    if (topic->state == OW_KAFKA_TOPIC_READY)
+        return 1;
+    int r = k->settings.creates_topics ? await_made(k, topic, err) : 1;
+    if (r < 0)
+        return r;
+    rd_kafka_resp_err_t code = RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART;
+    if (r == 1)
+        code = look_up(k, topic, ow_clock_monotonic_ms() + TOPIC_MS / 2);
+    if (code == RD_KAFKA_RESP_ERR_NO_ERROR) {
+        topic->state = OW_KAFKA_TOPIC_READY;
+        return 1;
+    }
+    if (ow_kafka_fate_of(code) != OW_KAFKA_LATER)
+        return ow_error_set(err, OW_EUNREACHABLE, "%s: topic %s: %s", k->settings.text, topic->name,
+                            rd_kafka_err2str(code));
+    if (code == RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED)
+        (void)snprintf(reason, size, "topic %s: this user may not write to it", topic->name);
+    else
+        (void)snprintf(reason, size, "topic %s does not exist%s%s", topic->name, topic->why_not[0] ? "; " : "",
+                       topic->why_not);
+    return 0;
+}
+
+static int remember(struct exactly *k, uint64_t token, struct ow_error *err)
+{
+    if (k->count == k->capacity) {
+        size_t capacity = k->capacity ? k->capacity * 2 : 1024;
+        uint64_t *grown = reallocarray(k->tokens, capacity, sizeof *grown);
+        if (!grown)
+            return ow_error_set(err, OW_ENOMEM, "out of memory");
+        k->tokens = grown;
+        k->capacity = capacity;
+    }
+    k->tokens[k->count++] = token;
+    return 0;
+}
+
+static int begin_at_kafka(struct exactly *k, const struct ow_kafka_topic *topic, struct ow_error *err)
+{
+    if (k->is_begun)
+        return 0;
+    rd_kafka_error_t *error = rd_kafka_begin_transaction(k->client.rk);
+    if (error)
+        return refuse(k, error, "begin a transaction", err);
+    k->is_begun = true;
+    char *name = strdup(topic->name);
+    if (!name)
+        return ow_error_set(err, OW_ENOMEM, "out of memory");
+    free(k->position_topic);
+    k->position_topic = name;
+    return 0;
+}
+
+static int send_now(struct exactly *k, struct ow_kafka_topic *topic, const struct ow_message *m, uint64_t token,
+                    struct ow_error *err)
+{
+    int r = begin_at_kafka(k, topic, err);
+    if (r < 0)
+        return r;
+    rd_kafka_resp_err_t code = ow_kafka_produce(k->client.rk, topic->handle, m, (void *)(uintptr_t)token);
+    if (code != RD_KAFKA_RESP_ERR_NO_ERROR && ow_kafka_fate_of(code) == OW_KAFKA_UNFIT) {
+        r = remember_unfit(k, token, err);
+        return r < 0 ? r : ow_error_set(err, OW_EIO, "%s: %s", k->settings.text, rd_kafka_err2str(code));
+    }
+    if (code != RD_KAFKA_RESP_ERR_NO_ERROR) {
+        r = ow_kafka_client_fatal(&k->client, &k->settings, err);
+        return r < 0 ? r : ow_error_set(err, OW_EIO, "%s: %s", k->settings.text, rd_kafka_err2str(code));
+    }
+    r = remember(k, token, err);
+    if (r < 0 || k->careful == 0)
+        return r;
+    k->careful--;
+    await_reports(k, ow_clock_monotonic_ms() + ANSWER_MS);
+    return judge_reports(k, true, err);
+}
+
+static int exactly_send(struct ow_broker *broker, const struct ow_message *message, uint64_t token,
+                        struct ow_error *err)
+{
+    struct exactly *k = self_of(broker);
+    char reason[OW_KAFKA_REASON_SIZE * 3];
+    if (k->judged)
+        return ow_error_set(err, OW_EAGAIN, "%s: not now", k->settings.text);
+    ow_kafka_judge_topic(message->topic, reason, sizeof reason);
+    if (reason[0])
+        return judge(k, token, OW_REJECTED, reason, err);
+    if (is_unfit(k, token))
+        return judge(k, token, OW_REJECTED, "Kafka refuses it: it is too large, or not what the topic takes", err);
+    struct ow_kafka_topic *topic = NULL;
+    int r = ow_kafka_topics_get(&k->topics, k->client.rk, message->topic, &topic, err);
+    if (r == 0)
+        r = ready_topic(k, topic, reason, sizeof reason, err);
+    if (r == 0)
+        return judge(k, token, OW_RETRY, reason, err);
+    return r < 0 ? r : send_now(k, topic, message, token, err);
+}
+
+static void forget_unfit(struct exactly *k, uint64_t token)
+{
+    for (size_t i = 0; i < k->unfit_count; i++)
+        if (k->unfit[i] == token)
+            k->unfit[i--] = k->unfit[--k->unfit_count];
+}
+
+static int exactly_step(struct ow_broker *broker, struct ow_receipt *receipts, size_t max, struct ow_error *err)
+{
+    struct exactly *k = self_of(broker);
+    size_t n = 0;
+    if (!k->client.rk)
+        return 0;
+    serve(k);
+    if (n < max && k->judged == JUDGED_DUE) {
+        receipts[n++] = k->judgement;
+        forget_unfit(k, k->judgement.token);
+        k->judged = JUDGED_NONE;
+    }
+    for (; n < max && k->given < k->accepted; n++) {
+        receipts[n].token = k->tokens[k->given++];
+        receipts[n].verdict = OW_ACCEPTED;
+        receipts[n].reason[0] = '\0';
+    }
+    return n > 0 ? (int)n : ow_kafka_client_fatal(&k->client, &k->settings, err);
+}
+
+static void exactly_wait(struct ow_broker *broker, struct ow_wait *wait)
+{
+    struct exactly *k = self_of(broker);
+    if (k->judged == JUDGED_DUE || k->given < k->accepted)
+        ow_wait_until(wait, 0);
+    ow_wait_add(wait, k->client.event_fd, POLLIN);
+}
+
+/* --- transactions ------------------------------------------------------------------------------------- */
+
+static int add_position(struct exactly *k, const char *source, struct ow_position position, int64_t deadline,
+                        struct ow_error *err)
+{
+    char group[OW_KAFKA_GROUP_SIZE];
+    rd_kafka_error_t *error = NULL;
+    rd_kafka_topic_partition_list_t *offsets = ow_kafka_position_offsets(k->position_topic, position);
+    if (!offsets)
+        return ow_error_set(err, OW_ENOMEM, "out of memory");
+    ow_kafka_group_name(source, group);
+    rd_kafka_consumer_group_metadata_t *metadata = rd_kafka_consumer_group_metadata_new(group);
+    for (;;) {
+        error = rd_kafka_send_offsets_to_transaction(k->client.rk, offsets, metadata, left_until(deadline));
+        if (!error || !rd_kafka_error_is_retriable(error) || left_until(deadline) <= PAUSE_MS)
+            break;
+        rd_kafka_error_destroy(error);
+        nap();
+    }
+    rd_kafka_consumer_group_metadata_destroy(metadata);
+    rd_kafka_topic_partition_list_destroy(offsets);
+    return error ? refuse(k, error, "add the position to the transaction", err) : 0;
+}
+
+static int commit_at_kafka(struct exactly *k, int64_t deadline, struct ow_error *err)
+{
+    for (;;) {
+        rd_kafka_error_t *error = rd_kafka_commit_transaction(k->client.rk, left_until(deadline));
+        if (!error)
+            return 0;
+        if (!rd_kafka_error_is_retriable(error) || left_until(deadline) <= PAUSE_MS)
+            return refuse(k, error, "commit", err);
+        rd_kafka_error_destroy(error);
+        nap();
+    }
+}
+
+static void exactly_abort(struct ow_broker *broker)
+{
+    struct exactly *k = self_of(broker);
+    if (k->is_begun && k->client.rk) {
+        int64_t deadline = ow_clock_monotonic_ms() + ABORT_MS;
+        /* Aborting waits for the reports, which nobody but us takes from the queue. */
+        (void)rd_kafka_purge(k->client.rk, RD_KAFKA_PURGE_F_QUEUE | RD_KAFKA_PURGE_F_INFLIGHT);
+        await_reports(k, deadline);
+        rd_kafka_error_t *error = rd_kafka_abort_transaction(k->client.rk, left_until(deadline));
+        if (error) /* Kafka aborts it by itself: at our next init_transactions(), or when its time is over */
+            rd_kafka_error_destroy(error);
+    }
+    forget_transaction(k);
+}
+
+static int exactly_commit(struct ow_broker *broker, const char *source, struct ow_position position,
+                          struct ow_error *err)
+{
+    struct exactly *k = self_of(broker);
+    int64_t deadline = ow_clock_monotonic_ms() + ANSWER_MS;
+    if (k->judged == JUDGED_NOW)
+        k->judged = JUDGED_DUE;
+    if (!k->is_begun)
+        return 0;
+    await_reports(k, deadline);
+    int r = judge_reports(k, false, err);
+    if (r == 0 && source)
+        r = add_position(k, source, position, deadline, err);
+    if (r == 0)
+        r = commit_at_kafka(k, deadline, err);
+    if (r < 0) {
+        exactly_abort(broker);
+        return r;
+    }
+    k->is_begun = false;
+    k->accepted = k->count;
+    k->reported = 0;
+    if (source)
+        k->last = position;
+    return 0;
+}
+
+/* The producer of this source: from here on any other one of it is fenced. */
+static int become(struct exactly *k, const char *source, struct ow_error *err)
+{
+    char id[OW_KAFKA_GROUP_SIZE];
+    ow_kafka_group_name(source, id);
+    const struct ow_kafka_pair extra[] = {{"transactional.id", id}, {NULL, NULL}};
+    close_client(k);
+    int r = ow_kafka_client_open(&k->client, &k->settings, extra, err);
+    if (r < 0)
+        return r;
+    k->source = strdup(source);
+    if (!k->source)
+        return ow_error_set(err, OW_ENOMEM, "out of memory");
+    if (k->settings.token_file)
+        (void)serve_one(k, 1000);
+    rd_kafka_error_t *error = rd_kafka_init_transactions(k->client.rk, ANSWER_MS);
+    return error ? refuse(k, error, "begin with transactions", err) : 0;
+}
+
+static int exactly_last_position(struct ow_broker *broker, const char *source, struct ow_position *ret,
+                                 struct ow_error *err)
+{
+    struct exactly *k = self_of(broker);
+    int r = k->source && strcmp(k->source, source) == 0 ? 0 : become(k, source, err);
+    if (r == 0)
+        r = ow_kafka_position_read(&k->client, &k->settings, source, ret, &k->position_topic, err);
+    k->last = r == 1 ? *ret : (struct ow_position){0};
+    return r;
+}
+
+static int exactly_was_accepted(struct ow_broker *broker, const char *source, const struct ow_message *message,
+                                struct ow_error *err)
+{
+    const struct exactly *k = self_of(broker);
+    (void)err;
+    return k->source && strcmp(k->source, source) == 0 && ow_position_compare(message->position, k->last) <= 0;
+}
+
+static const struct ow_broker_ops exactly_ops = {
+    .name = "kafka, exactly once",
+    .keeps_order = true,
+    .has_transactions = true,
+    .open = exactly_open,
+    .send = exactly_send,
+    .step = exactly_step,
+    .wait = exactly_wait,
+    .close = exactly_close,
+    .discard = exactly_discard,
+    .txn_begin = exactly_begin,
+    .txn_commit = exactly_commit,
+    .txn_abort = exactly_abort,
+    .last_position = exactly_last_position,
+    .was_accepted = exactly_was_accepted,
+};
+
+int ow_kafka_exactly_once_new(struct ow_kafka_settings *settings, struct ow_broker **ret, struct ow_error *err)
+{
+    struct exactly *k = calloc(1, sizeof *k);
+    if (!k)
+        return ow_error_set(err, OW_ENOMEM, "out of memory");
+    k->base.ops = &exactly_ops;
+    k->settings = *settings;
+    k->client.event_fd = -1;
+    *ret = &k->base;
+    return 0;
+}

@@ -1,0 +1,173 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "broker/kafka.h"
+
+enum { CREATE_MS = 10000, NAME_SIZE_MAX = 249 };
+
+static bool is_legal(char c)
+{
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '.' || c == '_' ||
+           c == '-';
+}
+
+void ow_kafka_judge_topic(struct ow_bytes name, char *reason, size_t size)
+{
+    reason[0] = '\0';
+    if (name.size == 0)
+        (void)snprintf(reason, size, "the topic is empty");
+    else if (name.size > NAME_SIZE_MAX)
+        (void)snprintf(reason, size, "the topic has %zu bytes, Kafka takes at most %d", name.size, NAME_SIZE_MAX);
+    else if (ow_bytes_is(name, ".") || ow_bytes_is(name, ".."))
+        (void)snprintf(reason, size, "Kafka takes no topic called \"%.*s\"", OW_PRINT(name));
+    for (size_t i = 0; !reason[0] && i < name.size; i++)
+        if (!is_legal(name.data[i]))
+            (void)snprintf(reason, size, "the topic \"%.*s\" has other characters than A-Z a-z 0-9 . _ -",
+                           (int)(name.size > 100 ? 100 : name.size), name.data);
+}
+
+/* --- the table ---------------------------------------------------------------------------------------- */
+
+static void free_topic(struct ow_kafka_topic *topic)
+{
+    if (topic->handle)
+        rd_kafka_topic_destroy(topic->handle);
+    free(topic->parked);
+    free(topic->name);
+    free(topic);
+}
+
+static struct ow_kafka_topic *new_topic(rd_kafka_t *rk, struct ow_bytes name)
+{
+    struct ow_kafka_topic *topic = calloc(1, sizeof *topic);
+    if (topic && (topic->name = strndup(name.data, name.size))) {
+        rd_kafka_topic_conf_t *conf = rd_kafka_default_topic_conf_dup(rk);
+        rd_kafka_topic_conf_set_opaque(conf, topic);
+        topic->handle = rd_kafka_topic_new(rk, topic->name, conf);
+        if (!topic->handle)
+            rd_kafka_topic_conf_destroy(conf);
+    }
+    if (topic && !topic->handle) {
+        free_topic(topic);
+        return NULL;
+    }
+    return topic;
+}
+
+void ow_kafka_topics_done(struct ow_kafka_topics *topics)
+{
+    for (size_t i = 0; i < OW_KAFKA_BUCKETS; i++) {
+        struct ow_kafka_topic *topic = topics->buckets[i];
+        while (topic) {
+            struct ow_kafka_topic *next = topic->next;
+            free_topic(topic);
+            topic = next;
+        }
+    }
+    *topics = (struct ow_kafka_topics){0};
+}
+
+int ow_kafka_topics_get(struct ow_kafka_topics *topics, rd_kafka_t *rk, struct ow_bytes name,
+                        struct ow_kafka_topic **ret, struct ow_error *err)
+{
+    struct ow_kafka_topic *topic = topics->last;
+    if (topic && ow_bytes_is(name, topic->name)) {
+        *ret = topic;
+        return 0;
+    }
+    struct ow_kafka_topic **bucket = &topics->buckets[ow_hash(name) % OW_KAFKA_BUCKETS];
+    for (topic = *bucket; topic && !ow_bytes_is(name, topic->name); topic = topic->next) {
+    }
+    if (!topic) {
+        topic = new_topic(rk, name);
+        if (!topic)
+            return ow_error_set(err, OW_ENOMEM, "out of memory");
+        topic->next = *bucket;
+        *bucket = topic;
+    }
+    *ret = topics->last = topic;
+    return 0;
+}
+
+int ow_kafka_topic_park(struct ow_kafka_topic *topic, const struct ow_message *message, uint64_t token,
+                        struct ow_error *err)
+{
+    if (topic->parked_first == topic->parked_count)
+        topic->parked_first = topic->parked_count = 0;
+    if (topic->parked_count == topic->parked_capacity) {
+        size_t capacity = topic->parked_capacity ? topic->parked_capacity * 2 : 16;
+        struct ow_kafka_parked *grown = reallocarray(topic->parked, capacity, sizeof *grown);
+        if (!grown)
+            return ow_error_set(err, OW_ENOMEM, "out of memory");
+        topic->parked = grown;
+        topic->parked_capacity = capacity;
+    }
+    topic->parked[topic->parked_count++] = (struct ow_kafka_parked){*message, token};
+    return 0;
+}
+
+/* --- making one --------------------------------------------------------------------------------------- */
+
+int ow_kafka_topic_create(struct ow_kafka_topic *topic, struct ow_kafka_client *client,
+                          const struct ow_kafka_settings *settings, struct ow_error *err)
+{
+    char why[256] = "";
+    rd_kafka_NewTopic_t *wanted = rd_kafka_NewTopic_new(topic->name, settings->partitions, settings->replication, why,
+                                                        sizeof why);
+    if (!wanted)
+        return ow_error_set(err, OW_EINVALID, "cannot make topic %s: %s", topic->name, why);
+    for (size_t i = 0; i < settings->topic_config.count; i++)
+        (void)rd_kafka_NewTopic_set_config(wanted, settings->topic_config.items[i].name,
+                                           settings->topic_config.items[i].value);
+    rd_kafka_AdminOptions_t *options = rd_kafka_AdminOptions_new(client->rk, RD_KAFKA_ADMIN_OP_CREATETOPICS);
+    (void)rd_kafka_AdminOptions_set_request_timeout(options, CREATE_MS, why, sizeof why);
+    (void)rd_kafka_AdminOptions_set_operation_timeout(options, CREATE_MS / 2, why, sizeof why);
+    rd_kafka_AdminOptions_set_opaque(options, topic);
+    rd_kafka_CreateTopics(client->rk, &wanted, 1, options, client->queue);
+    rd_kafka_AdminOptions_destroy(options);
+    rd_kafka_NewTopic_destroy(wanted);
+    return 0;
+}
+
+/* Whoever may not make topics may still write to one, and a broker may make it at the first write. */
+static enum ow_kafka_made judge_answer(rd_kafka_resp_err_t code)
+{
+    switch (code) {
+    case RD_KAFKA_RESP_ERR__TIMED_OUT:
+    case RD_KAFKA_RESP_ERR__TRANSPORT:
+    case RD_KAFKA_RESP_ERR_REQUEST_TIMED_OUT:
+    case RD_KAFKA_RESP_ERR_NOT_CONTROLLER:
+        return OW_KAFKA_ASK_ANEW;
+    case RD_KAFKA_RESP_ERR_INVALID_PARTITIONS:
+    case RD_KAFKA_RESP_ERR_INVALID_REPLICATION_FACTOR:
+    case RD_KAFKA_RESP_ERR_INVALID_CONFIG:
+    case RD_KAFKA_RESP_ERR_POLICY_VIOLATION:
+    case RD_KAFKA_RESP_ERR_TOPIC_EXCEPTION:
+        return OW_KAFKA_NOT_MADE;
+    default: /* it is there already, or may not be made by us, or … */
+        return OW_KAFKA_MADE;
+    }
+}
+
+enum ow_kafka_made ow_kafka_topic_made(rd_kafka_event_t *event, struct ow_kafka_topic **ret)
+{
+    struct ow_kafka_topic *topic = rd_kafka_event_opaque(event);
+    rd_kafka_resp_err_t code = rd_kafka_event_error(event);
+    const char *why = rd_kafka_event_error_string(event);
+    *ret = topic;
+    topic->why_not[0] = '\0';
+    if (code == RD_KAFKA_RESP_ERR_NO_ERROR) {
+        size_t count = 0;
+        const rd_kafka_CreateTopics_result_t *result = rd_kafka_event_CreateTopics_result(event);
+        const rd_kafka_topic_result_t **results = rd_kafka_CreateTopics_result_topics(result, &count);
+        if (count == 1) {
+            code = rd_kafka_topic_result_error(results[0]);
+            why = rd_kafka_topic_result_error_string(results[0]);
+        }
+    }
+    if (code != RD_KAFKA_RESP_ERR_NO_ERROR && code != RD_KAFKA_RESP_ERR_TOPIC_ALREADY_EXISTS)
+        (void)snprintf(topic->why_not, sizeof topic->why_not, "it could not be made: %s",
+                       why ? why : rd_kafka_err2str(code));
+    return judge_answer(code);
+}
