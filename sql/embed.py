@@ -3,10 +3,12 @@
 """Turns the SQL files into C string constants: embed.py sql.h FILE...
 
 A file of queries (outbox.sql) has sections that begin with `-- name: read_batch`; each becomes
-ow_sql_outbox_read_batch. A migration (outbox/0001_outbox.sql) becomes one constant, ow_sql_0001_outbox.
+ow_sql_outbox_read_batch. A migration (outbox/0001_outbox.sql) becomes one constant, ow_sql_0001_outbox. What lies
+in sql/postgres has pg_ in front of that: ow_sql_pg_outbox_read_batch, ow_sql_pg_0001_outbox.
 The other comment lines are dropped, except in migrations, which people read with `onewrite init --print`.
 """
 import os
+import pathlib
 import re
 import sys
 
@@ -18,15 +20,16 @@ def quoted(text):
 
 def constants(path):
     name = os.path.splitext(os.path.basename(path))[0]
+    prefix = "ow_sql_pg_" if "postgres" in pathlib.PurePath(path).parts else "ow_sql_"
     with open(path, encoding="utf-8") as file:
         text = file.read()
     text = re.sub(r"\A-- SPDX[^\n]*\n", "", text)
     if re.match(r"\d{4}_", name):
-        yield "ow_sql_" + name, text
+        yield prefix + name, text
         return
     parts = re.split(r"^-- name: *(\w+) *\n", text, flags=re.M)
     for section, body in zip(parts[1::2], parts[2::2]):
-        yield "ow_sql_%s_%s" % (name, section), re.sub(r"^--[^\n]*\n", "", body, flags=re.M)
+        yield "%s%s_%s" % (prefix, name, section), re.sub(r"^--[^\n]*\n", "", body, flags=re.M)
 
 
 def main():

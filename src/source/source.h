@@ -73,4 +73,19 @@ struct ow_outbox_polling_options {
 int ow_outbox_polling_new(const struct ow_outbox_polling_options *options, struct ow_source **ret,
                           struct ow_error *err) OW_MUST_CHECK;
 
+/* --- an outbox table in PostgreSQL, by polling (outbox_postgres*.c) ----------------------------------- */
+
+enum { OW_OUTBOX_SHARDS_MAX = 64 };
+
+struct ow_outbox_postgres_options {
+    const char *url, *shown;    /* a libpq URI with its secrets, and what messages call it; copied */
+    enum ow_outbox_after after; /* what becomes of accepted rows */
+    int64_t keep_marked_ms;     /* OW_OUTBOX_MARK: marked rows older than this are deleted; 0: kept for ever */
+    uint32_t shards;            /* of the keys, shared by the relays at work; 0: as the database has it, else 8 */
+    uint32_t batch_max;         /* rows read at a time; 0: 2,500 */
+};
+/* OW_EUNSUPPORTED in a build without libpq. */
+int ow_outbox_postgres_new(const struct ow_outbox_postgres_options *options, struct ow_source **ret,
+                           struct ow_error *err) OW_MUST_CHECK;
+
 #endif

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Migrations: the versions of a schema that we own, each an SQL file in sql/, applied in order, each in one
- * transaction with its version number (table onewrite_meta, name 'schema.<component>').
+ * transaction with its version number (table onewrite_meta, in PostgreSQL onewrite.meta, name 'schema.<component>').
  */
 #ifndef OW_STORE_MIGRATE_H
 #define OW_STORE_MIGRATE_H
@@ -15,6 +15,7 @@ struct ow_migration {
 
 struct ow_schema {
     const char *component; /* "outbox", "journal" */
+    const char *dialect;   /* of the stores that it is for: their ops->name; NULL: "sqlite" */
     const struct ow_migration *migrations;
     size_t count; /* the newest version that this program knows */
 };

@@ -30,7 +30,7 @@ LAYERS = {
 
 # Single headers that a layer may include beyond its layers.
 SINGLE = {
-    "source": {"store/store.h", "store/migrate.h"},
+    "source": {"store/store.h", "store/migrate.h", "store/postgres.h"},
     "broker": {"store/store.h", "store/migrate.h"},
 }
 
@@ -41,6 +41,7 @@ GENERATED = {"sql.h": {"store", "source", "broker", "cmd", "client"}}
 LIBRARIES = {
     "sqlite3.h": {"store", "client"},
     "yaml.h": {"config"},
+    "libpq-fe.h": {"store", "source", "client"},
     "librdkafka/rdkafka.h": {"broker"},
 }
 
@@ -49,7 +50,7 @@ LIBRARIES_OF_FILE = {"src/cmd/version.c": {"sqlite3.h", "yaml.h", "librdkafka/rd
 
 # What the language alone gives: no system call, no clock, no dice.
 PURE = set(
-    "assert ctype errno float inttypes limits math stdalign stdarg stdbool stddef stdint stdio stdlib "
+    "assert ctype endian errno float inttypes limits math stdalign stdarg stdbool stddef stdint stdio stdlib "
     "stdnoreturn string".split()
 )
 SYSTEM = set(

@@ -1,0 +1,144 @@
+-- SPDX-License-Identifier: Apache-2.0
+-- The relay's side of the outbox, by polling (src/source/outbox_postgres*.c).
+
+-- name: insert
+INSERT INTO onewrite.outbox (id, aggregatetype, aggregateid, type, payload, payload_bytes, headers, time)
+VALUES ($1, $2, $3, $4, $5, $6, $7::json,
+        coalesce(to_timestamp($8::double precision / 1000.0), clock_timestamp()));
+
+-- All rows from $1 on but those that were yielded already ($2), of the shards in $3 out of $4, at most $5 rows and,
+-- after the first, $6 bytes. One snapshot, in the order of seq; nothing stays open.
+-- name: read_batch
+SELECT seq, id, aggregatetype, aggregateid, type, payload, payload_bytes, headers, time, shard
+FROM (
+    SELECT o.*,
+           sum(coalesce(octet_length(payload), 0) + coalesce(octet_length(payload_bytes), 0))
+               OVER (ORDER BY seq ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) AS bytes_before
+    FROM (
+        SELECT seq, id, aggregatetype, aggregateid, type, payload, payload_bytes, headers, time,
+               CASE $4::int WHEN 1 THEN 0 ELSE (hashtext(aggregateid) & 2147483647) % $4::int END AS shard
+        FROM onewrite.outbox
+        WHERE seq >= $1::bigint
+          AND accepted_at IS NULL
+          AND seq NOT IN (SELECT u FROM unnest($2::bigint[]) AS u)
+          AND ($4::int = 1 OR (hashtext(aggregateid) & 2147483647) % $4::int = ANY ($3::int[]))
+        ORDER BY seq
+        LIMIT $5::int) AS o) AS sized
+WHERE coalesce(bytes_before, 0) < $6::bigint
+ORDER BY seq;
+
+-- Exactly the rows $1, if the leases $2 still have the epochs $3. Gives how many leases are ours.
+-- name: delete_rows
+WITH ours AS (
+    SELECT l.name FROM onewrite.lease l JOIN unnest($2::text[], $3::bigint[]) AS m (name, epoch)
+        ON m.name = l.name AND m.epoch = l.epoch),
+gone AS (
+    DELETE FROM onewrite.outbox o USING unnest($1::bigint[]) AS u (seq)
+    WHERE o.seq = u.seq AND (SELECT count(*) FROM ours) = cardinality($2::text[]))
+SELECT count(*) FROM ours;
+
+-- name: mark_rows
+WITH ours AS (
+    SELECT l.name FROM onewrite.lease l JOIN unnest($2::text[], $3::bigint[]) AS m (name, epoch)
+        ON m.name = l.name AND m.epoch = l.epoch),
+marked AS (
+    UPDATE onewrite.outbox o SET accepted_at = clock_timestamp() FROM unnest($1::bigint[]) AS u (seq)
+    WHERE o.seq = u.seq AND o.accepted_at IS NULL AND (SELECT count(*) FROM ours) = cardinality($2::text[]))
+SELECT count(*) FROM ours;
+
+-- Marked rows that are old enough, a few at a time.
+-- name: purge_marked
+DELETE FROM onewrite.outbox
+WHERE seq IN (SELECT seq FROM onewrite.outbox WHERE accepted_at < now() - $1::bigint * interval '1 millisecond'
+              ORDER BY seq LIMIT $2::int FOR UPDATE SKIP LOCKED);
+
+-- The row moves: both, or neither. $1 its seq, $2 reason, $3 attempts, $4 and $5 the lease. Gives how many leases are ours.
+-- name: set_aside
+WITH ours AS (
+    SELECT name FROM onewrite.lease WHERE name = $4::text AND epoch = $5::bigint),
+letter AS (
+    INSERT INTO onewrite.dead_letter
+        (source, position, id, aggregatetype, aggregateid, type, payload, payload_bytes, headers, time, reason, attempts)
+    SELECT 'polling', seq::text, id, aggregatetype, aggregateid, type, payload, payload_bytes, headers::text, time,
+           $2::text, $3::int
+    FROM onewrite.outbox WHERE seq = $1::bigint AND accepted_at IS NULL AND EXISTS (SELECT FROM ours)
+    ON CONFLICT DO NOTHING),
+gone AS (
+    DELETE FROM onewrite.outbox WHERE seq = $1::bigint AND accepted_at IS NULL AND EXISTS (SELECT FROM ours))
+SELECT count(*) FROM ours;
+
+-- The newest number that was given out: read before the lockers below.
+-- name: last_seq
+SELECT CASE WHEN is_called THEN last_value ELSE 0 END FROM onewrite.outbox_seq_seq;
+
+-- Every transaction that has written to the outbox, or is about to, holds this lock until its end. A
+-- transaction that ended is visible before it gives up its locks.
+-- name: writers
+SELECT virtualtransaction FROM pg_locks
+WHERE locktype = 'relation' AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
+  AND relation = 'onewrite.outbox'::regclass AND mode = 'RowExclusiveLock' AND pid IS DISTINCT FROM pg_backend_pid();
+
+-- name: lease_make
+INSERT INTO onewrite.lease (name, epoch, holder, expires_at)
+SELECT 'outbox/' || n, 0, '', 'epoch' FROM generate_series(0, $1::int - 1) AS n
+ON CONFLICT (name) DO NOTHING;
+
+-- name: lease_look
+SELECT name, epoch, holder, expires_at < clock_timestamp() FROM onewrite.lease WHERE name LIKE 'outbox/%';
+
+-- Into how many shards the keys are cut: the epoch of this row, which is locked until the end of the transaction.
+-- name: shards_read
+INSERT INTO onewrite.lease AS l (name, epoch, holder, expires_at) VALUES ('outbox', $1::bigint, '', 'epoch')
+ON CONFLICT (name) DO UPDATE SET epoch = l.epoch
+RETURNING epoch;
+
+-- Shards that are no more have no holder.
+-- name: shards_write
+WITH gone AS (DELETE FROM onewrite.lease WHERE name LIKE 'outbox/%' AND substr(name, 8)::bigint >= $1::bigint)
+UPDATE onewrite.lease SET epoch = $1::bigint WHERE name = 'outbox' RETURNING epoch;
+
+-- $1 name, $2 the epoch that was seen, $3 holder, $4 milliseconds. The lock of the new epoch is taken with it.
+-- name: lease_take
+UPDATE onewrite.lease SET epoch = epoch + 1, holder = $3::text,
+       expires_at = clock_timestamp() + $4::bigint * interval '1 millisecond'
+WHERE name = $1::text AND epoch = $2::bigint
+  AND pg_try_advisory_lock(1869050983, hashtext(name || '/' || (epoch + 1)))
+RETURNING epoch;
+
+-- name: lease_renew
+UPDATE onewrite.lease l SET expires_at = clock_timestamp() + $3::bigint * interval '1 millisecond'
+FROM unnest($1::text[], $2::bigint[]) AS m (name, epoch)
+WHERE l.name = m.name AND l.epoch = m.epoch
+RETURNING l.name;
+
+-- name: lease_free
+UPDATE onewrite.lease SET holder = '', expires_at = 'epoch' WHERE name = $1::text AND epoch = $2::bigint;
+
+-- Whether the lock of an epoch can be had, which says that its holder's connection has ended. It is given back at once.
+-- name: lease_probe
+SELECT pg_try_advisory_lock(1869050983, hashtext($1::text || '/' || $2::bigint)) AND
+       pg_advisory_unlock(1869050983, hashtext($1::text || '/' || $2::bigint));
+
+-- name: lease_unlock
+SELECT pg_advisory_unlock(1869050983, hashtext($1::text || '/' || $2::bigint));
+
+-- Relays that are there, this one included: each holds this lock together with the others.
+-- name: relay_join
+SELECT pg_advisory_lock_shared(1869050983, 0);
+
+-- name: relay_count
+SELECT count(*) FROM pg_locks
+WHERE locktype = 'advisory' AND classid = 1869050983 AND objid = 0 AND objsubid = 2 AND granted
+  AND database = (SELECT oid FROM pg_database WHERE datname = current_database());
+
+-- name: status
+SELECT count(*), (extract(epoch FROM clock_timestamp() - min(time)) * 1000)::bigint,
+       coalesce(sum(coalesce(octet_length(payload), 0) + coalesce(octet_length(payload_bytes), 0)), 0)::bigint
+FROM onewrite.outbox WHERE accepted_at IS NULL;
+
+-- name: count_dead_letters
+SELECT count(*) FROM onewrite.dead_letter;
+
+-- name: status_leases
+SELECT name, holder, epoch, greatest(0, (extract(epoch FROM expires_at - clock_timestamp()) * 1000)::bigint)
+FROM onewrite.lease WHERE name LIKE 'outbox/%' AND holder <> '' ORDER BY name;

@@ -1,0 +1,74 @@
+-- SPDX-License-Identifier: Apache-2.0
+-- The outbox: insert a row, or call onewrite.publish(), in the transaction that changes your data. id,
+-- aggregatetype, aggregateid, type and payload are the columns of Debezium's outbox event router; everything
+-- else may be left out.
+CREATE TABLE onewrite.outbox (
+    seq           bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    id            text NOT NULL,                      -- names the message for ever; made if it is left out
+    aggregatetype text NOT NULL,                      -- e.g. order; the topic is made from it
+    aggregateid   text NOT NULL,                      -- the key: messages of one key keep their order
+    type          text NOT NULL,                      -- what happened, e.g. OrderPlaced
+    payload       text,                               -- passed on as it is; NULL here and below: a tombstone
+    payload_bytes bytea,                              -- in place of payload, where it is no text
+    headers       json,                               -- an object of strings, or NULL
+    time          timestamptz NOT NULL DEFAULT clock_timestamp(),
+    accepted_at   timestamptz,                        -- set by the relay where rows are marked, not deleted
+    CONSTRAINT outbox_one_payload CHECK (payload IS NULL OR payload_bytes IS NULL)
+) WITH (autovacuum_vacuum_scale_factor = 0.0, autovacuum_vacuum_threshold = 20000, autovacuum_vacuum_cost_delay = 0);
+
+-- A random UUID: the server's own from PostgreSQL 13 on.
+DO $$
+BEGIN
+    IF current_setting('server_version_num')::int >= 130000 THEN
+        ALTER TABLE onewrite.outbox ALTER COLUMN id SET DEFAULT gen_random_uuid()::text;
+    ELSE
+        ALTER TABLE onewrite.outbox ALTER COLUMN id SET DEFAULT
+            overlay(overlay(md5(random()::text || clock_timestamp()::text || pg_backend_pid()::text)
+                            PLACING '4' FROM 13) PLACING 'a' FROM 17)::uuid::text;
+    END IF;
+END
+$$;
+
+-- Messages that were set aside, with the reason. Nothing is ever deleted from here without a person's word.
+CREATE TABLE onewrite.dead_letter (
+    number        bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    source        text NOT NULL,                      -- polling, or the slot that it came by
+    position      text NOT NULL,                      -- where it stood there; by polling its seq
+    id            text,
+    aggregatetype text,
+    aggregateid   text,
+    type          text,
+    payload       text,
+    payload_bytes bytea,                              -- in place of payload, where it is no text
+    headers       text,
+    time          timestamptz,
+    reason        text NOT NULL,
+    attempts      integer NOT NULL,
+    set_aside_at  timestamptz NOT NULL DEFAULT clock_timestamp()
+);
+CREATE UNIQUE INDEX dead_letter_once ON onewrite.dead_letter (source, position, md5(coalesce(id, '')));
+
+-- What a consumer has handled, written in the transaction of the effect.
+CREATE TABLE onewrite.inbox (
+    consumer   text NOT NULL,
+    message_id text NOT NULL,
+    handled_at timestamptz NOT NULL DEFAULT now(),
+    PRIMARY KEY (consumer, message_id)
+);
+CREATE INDEX inbox_handled_at ON onewrite.inbox (handled_at);
+
+-- Who works on what. epoch grows with each new holder, so that a former one can change nothing any more.
+CREATE TABLE onewrite.lease (
+    name       text PRIMARY KEY,
+    epoch      bigint NOT NULL,
+    holder     text NOT NULL,
+    expires_at timestamptz NOT NULL
+) WITH (fillfactor = 50, autovacuum_vacuum_scale_factor = 0.0, autovacuum_vacuum_threshold = 1000);
+
+-- How far a log has been accepted, where the broker does not keep it.
+CREATE TABLE onewrite.position (
+    source            text PRIMARY KEY,
+    position          text NOT NULL,
+    system_identifier text NOT NULL,
+    time              timestamptz NOT NULL DEFAULT clock_timestamp()
+) WITH (fillfactor = 50);

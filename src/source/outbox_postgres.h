@@ -1,0 +1,105 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Private to outbox_postgres*.c: an outbox table in PostgreSQL by polling, shared by several relays.
+ *
+ * Shards. A key belongs to shard hash(aggregateid) % N. Each shard has one holder at a time, by a row of
+ * onewrite.lease: its epoch grows with each holder, and every statement that forgets rows has the epochs in it.
+ * A lease lasts 5 s and is renewed every 1.5 s. Beside it the holder's session has an advisory lock whose key is
+ * made of shard and epoch; whoever can take that lock knows that the holder's connection has ended, and need not
+ * wait for the 5 s. With more relays than before each gives up what is over its share, after what is in flight
+ * of it was confirmed.
+ *
+ * Order. There is no cursor in the database: what is in the table and was not yielded yet is read in the order of
+ * seq, in one snapshot. Of two messages of one key whose transactions serialise on the key before they insert,
+ * the first has the lower seq and is visible in every snapshot that shows the second.
+ *
+ * Positions must rise, and a row may become visible late, below others that were yielded. Its position is then
+ * (highest seq yielded so far, 1, 2 …); a row in its turn has (seq, 0). Which row a position stands for is kept in
+ * `entries` until it is confirmed, also while the connection is away.
+ *
+ * The floor. Deleted rows stay in the index until vacuum, so that a read from the beginning would get slower with
+ * every row that was ever published. Below `floor` every row was yielded: numbers up to `settled_seq` were given
+ * out to transactions that have all ended (each holds a lock on the table until then), so that a snapshot taken
+ * later shows all of them that there will ever be.
+ */
+#ifndef OW_SOURCE_OUTBOX_POSTGRES_H
+#define OW_SOURCE_OUTBOX_POSTGRES_H
+
+#include <libpq-fe.h>
+
+#include "source/source.h"
+#include "store/postgres.h"
+
+enum ow_pg_shard_state { OW_PG_SHARD_FREE, OW_PG_SHARD_OURS, OW_PG_SHARD_LEAVING };
+
+struct ow_pg_shard {
+    enum ow_pg_shard_state state;
+    int64_t epoch;        /* while it is ours; after a lost connection what it was */
+    uint32_t outstanding; /* entries of it */
+};
+
+struct ow_pg_entry { /* a row that was yielded and is not confirmed */
+    struct ow_position position;
+    int64_t seq;
+    uint32_t shard;
+    bool is_done;
+};
+
+struct ow_pg_outbox {
+    struct ow_source base;
+    struct ow_outbox_postgres_options options;
+    char *url, *shown;
+    char holder[96];
+    struct ow_store *store;
+    PGconn *conn; /* the store's */
+    struct ow_buf identity;
+    /* shards */
+    struct ow_pg_shard shards[OW_OUTBOX_SHARDS_MAX];
+    uint32_t shard_count;
+    bool has_agreed;     /* with the others on shard_count, on this connection */
+    bool has_lost_shard; /* somebody else has worked on what was ours */
+    int64_t next_renew_ms, next_balance_ms;
+    /* entries[head … tail), positions rising */
+    struct ow_pg_entry *entries;
+    size_t head, tail, capacity;
+    struct ow_position last;
+    /* reading */
+    PGresult *batch;
+    int row;
+    int64_t floor, pending_seq, settled_seq;
+    uint64_t *writers; /* that were at work when pending_seq was read */
+    size_t writer_count;
+    bool has_pending;
+    int64_t next_look_ms, next_reset_ms;
+    int64_t poll_ms, next_poll_ms, next_purge_ms;
+    struct ow_buf parameter, names, epochs, scratch;
+    struct ow_header headers[256];
+};
+
+/* Takes what shards can be had. OW_ESTANDBY: none, or some that were ours went to somebody else. */
+int ow_pg_leases_open(struct ow_pg_outbox *o, struct ow_error *err) OW_MUST_CHECK;
+/* Renews, takes, gives up, when it is time. OW_ESTANDBY: a lease was lost. */
+int ow_pg_leases_tend(struct ow_pg_outbox *o, int64_t now_ms, struct ow_error *err) OW_MUST_CHECK;
+/* Gives up all of them, as far as the connection can. */
+void ow_pg_leases_close(struct ow_pg_outbox *o);
+/* Fills o->names and o->epochs with arrays of what is held. */
+int ow_pg_leases_list(struct ow_pg_outbox *o, struct ow_error *err) OW_MUST_CHECK;
+int ow_pg_leases_lost(struct ow_pg_outbox *o, struct ow_error *err);
+uint32_t ow_pg_leases_held(const struct ow_pg_outbox *o);
+
+/* A statement prepared as `name`; text parameters; the result in `format` (0 text, 1 binary). */
+int ow_pg_outbox_exec(struct ow_pg_outbox *o, const char *name, int count, const char *const *values,
+                      const int *lengths, const int *formats, int format, PGresult **ret,
+                      struct ow_error *err) OW_MUST_CHECK;
+
+/* --- the floor (outbox_postgres_floor.c) --- */
+
+/* From the beginning again: rows of a shard that was not ours before, and what is left of a batch, lie below it. */
+void ow_pg_outbox_reset_floor(struct ow_pg_outbox *o);
+void ow_pg_outbox_drop_batch(struct ow_pg_outbox *o);
+/* Moves settled_seq on, if it is time to look. */
+int ow_pg_outbox_look(struct ow_pg_outbox *o, int64_t now_ms, struct ow_error *err) OW_MUST_CHECK;
+/* The newest number that the table has given out. */
+int ow_pg_outbox_last_seq(struct ow_pg_outbox *o, int64_t *ret, struct ow_error *err) OW_MUST_CHECK;
+
+#endif

@@ -1,0 +1,43 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* In place of postgres*.c where there is no libpq: everything says so. */
+#include "store/postgres.h"
+
+static int refuse(struct ow_error *err)
+{
+    return ow_error_set(err, OW_EUNSUPPORTED, "this build of onewrite has no support for postgres://");
+}
+
+int ow_postgres_check_url(const char *url, struct ow_buf *ret_shown, struct ow_error *err)
+{
+    (void)url, (void)ret_shown;
+    return refuse(err);
+}
+
+bool ow_postgres_has_parameter(struct ow_bytes name)
+{
+    (void)name;
+    return false;
+}
+
+int ow_postgres_open(const struct ow_postgres_options *options, struct ow_store **ret, struct ow_error *err)
+{
+    (void)options, (void)ret;
+    return refuse(err);
+}
+
+void ow_postgres_init_report_done(struct ow_postgres_init_report *report)
+{
+    (void)report;
+}
+
+int ow_postgres_init(struct ow_store *store, enum ow_postgres_outbox outbox, struct ow_postgres_init_report *report,
+                     struct ow_error *err)
+{
+    (void)store, (void)outbox, (void)report;
+    return refuse(err);
+}
+
+void ow_postgres_init_print(enum ow_postgres_outbox outbox, struct ow_buf *to)
+{
+    (void)outbox, (void)to;
+}
