@@ -107,7 +107,7 @@ static void give(struct kafka *k, uint64_t token, enum ow_verdict verdict, const
     }
     struct ow_receipt *receipt = &k->own[k->own_count++];
     *receipt = (struct ow_receipt){.token = token, .verdict = verdict};
-    (void)snprintf(receipt->reason, sizeof receipt->reason, "%s", reason);
+    (void)snprintf(receipt->reason, sizeof receipt->reason, "%.*s", (int)sizeof receipt->reason - 1, reason);
     k->in_flight--;
 }
 

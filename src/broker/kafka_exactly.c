@@ -242,7 +242,8 @@ static int judge(struct exactly *k, uint64_t token, enum ow_verdict verdict, con
         return ow_error_set(err, OW_EAGAIN, "%s: not now", k->settings.text);
     k->judged = JUDGED_NOW;
     k->judgement = (struct ow_receipt){.token = token, .verdict = verdict};
-    (void)snprintf(k->judgement.reason, sizeof k->judgement.reason, "%s", reason);
+    (void)snprintf(k->judgement.reason, sizeof k->judgement.reason, "%.*s", (int)sizeof k->judgement.reason - 1,
+                   reason);
     return 0;
 }
 

@@ -10,6 +10,7 @@
 
 #include "cmd/output.h"
 #include "cmd/places.h"
+#include "config/construct.h"
 #include "store/migrate.h"
 
 struct check_options {
@@ -71,6 +72,18 @@ static int check_file(const struct ow_url *url, struct ow_error *err)
     return 0;
 }
 
+/* Opening is connecting, and being let in. */
+static int check_reach(const struct ow_url *url, struct ow_error *err)
+{
+    struct ow_broker *broker = NULL;
+    int r = ow_config_new_broker(url, &broker, err);
+    if (r < 0)
+        return r;
+    r = broker->ops->open(broker, err);
+    broker->ops->discard(broker);
+    return r;
+}
+
 static int check_place(const struct ow_url *url, struct ow_error *err)
 {
     int64_t version = 0;
@@ -82,6 +95,8 @@ static int check_place(const struct ow_url *url, struct ow_error *err)
                                             : check_schema(url, &ow_schema_journal, &version, err);
     case OW_SCHEME_FILE:
         return access(url->path, F_OK) != 0 ? check_folder(url->path, err) : check_file(url, err);
+    case OW_SCHEME_KAFKA:
+        return check_reach(url, err);
     case OW_SCHEME_STDOUT:
         return 0;
     case OW_SCHEME_OTHER:

@@ -104,6 +104,7 @@ static int read_place(const struct ow_url *url, struct reading *ret, struct ow_e
     case OW_SCHEME_FILE:
         return read_file(url, ret, err);
     case OW_SCHEME_STDOUT:
+    case OW_SCHEME_KAFKA:
     case OW_SCHEME_OTHER:
         break;
     }
@@ -256,7 +257,7 @@ static int read_all(const struct ow_places *places, struct reading *readings, st
     for (size_t i = 0; i < places->count; i++) {
         const struct ow_place *place = &places->items[i];
         struct ow_error problem = {0};
-        if (places->config && place->url->scheme->id == OW_SCHEME_STDOUT)
+        if (places->config && (place->url->scheme->id == OW_SCHEME_STDOUT || place->url->scheme->id == OW_SCHEME_KAFKA))
             continue;
         int r = read_place(place->url, &readings[i], &problem);
         readings[i].is_good = r == 0;

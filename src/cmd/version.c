@@ -2,6 +2,9 @@
 /* What this program is, and which stores and brokers it was built with. */
 #include <sqlite3.h>
 #include <yaml.h>
+#if OW_WITH_KAFKA
+#include <librdkafka/rdkafka.h>
+#endif
 
 #include "cmd/output.h"
 #include "config/url.h"
@@ -13,6 +16,16 @@
 struct version_options {
     int output;
 };
+
+/* The version that this process runs with; NULL: the build has none. */
+static const char *kafka_library(void)
+{
+#if OW_WITH_KAFKA
+    return rd_kafka_version_str();
+#else
+    return NULL;
+#endif
+}
 
 /* "sqlite" or "postgres, mariadb": the schemes of one kind that this build has, or those it has not. */
 static void add_list(struct ow_buf *to, enum ow_url_kind kind, bool is_supported)
@@ -28,7 +41,10 @@ static void add_list(struct ow_buf *to, enum ow_url_kind kind, bool is_supported
 static void print_text(struct ow_buf *to)
 {
     ow_buf_printf(to, "onewrite %s (%s build)\n", OW_VERSION, OW_PRESET);
-    ow_buf_printf(to, "libraries:  SQLite %s, libyaml %s\n", sqlite3_libversion(), yaml_get_version_string());
+    ow_buf_printf(to, "libraries:  SQLite %s, libyaml %s", sqlite3_libversion(), yaml_get_version_string());
+    if (kafka_library())
+        ow_buf_printf(to, ", librdkafka %s", kafka_library());
+    ow_buf_add_char(to, '\n');
     ow_buf_add_text(to, "stores:     ");
     add_list(to, OW_URL_STORE, true);
     ow_buf_add_text(to, " (not in this build: ");
@@ -52,8 +68,11 @@ static void add_object(struct ow_buf *to, const char *name, enum ow_url_kind kin
 
 static void print_json(struct ow_buf *to)
 {
-    ow_buf_printf(to, "{\"version\":\"%s\",\"build\":\"%s\",\"libraries\":{\"sqlite\":\"%s\",\"libyaml\":\"%s\"}",
+    ow_buf_printf(to, "{\"version\":\"%s\",\"build\":\"%s\",\"libraries\":{\"sqlite\":\"%s\",\"libyaml\":\"%s\"",
                   OW_VERSION, OW_PRESET, sqlite3_libversion(), yaml_get_version_string());
+    if (kafka_library())
+        ow_buf_printf(to, ",\"librdkafka\":\"%s\"", kafka_library());
+    ow_buf_add_char(to, '}');
     add_object(to, "stores", OW_URL_STORE);
     add_object(to, "brokers", OW_URL_BROKER);
     ow_buf_add_text(to, "}\n");

@@ -39,6 +39,45 @@ static void refuse_key(struct ow_reader *reader, const yaml_node_t *key, const s
         ow_reader_report(reader, key, "unknown key for %s; remove it", url->scheme->form);
 }
 
+/* A map of names and values that is not ours to know. */
+static void read_properties(struct ow_reader *reader, const char *key, const yaml_node_t *map,
+                            struct ow_kafka_properties *to)
+{
+    static const struct ow_option option = {.type = OW_OPTION_TEXT};
+    if (!map)
+        return;
+    size_t outer = ow_reader_enter(reader, ow_bytes_of(key));
+    struct ow_reader_pairs pairs = ow_reader_pairs(map);
+    struct ow_reader_pair pair;
+    while (ow_reader_next(reader, &pairs, &pair)) {
+        size_t path = ow_reader_enter(reader, pair.name);
+        struct ow_bytes value;
+        struct ow_error err;
+        if (ow_reader_scalar(reader, pair.value, &option, &value) &&
+            ow_url_add_property(to, pair.name, value, &err) < 0)
+            reader->has_no_memory = true;
+        ow_reader_leave(reader, path);
+    }
+    ow_reader_leave(reader, outer);
+}
+
+/* A map beside `url:`. False: it is said in another way. */
+static bool read_url_map(struct ow_reader *reader, const struct ow_reader_pair *pair, const struct ow_option *option,
+                         struct ow_url *url)
+{
+    if (pair->value->type != YAML_MAPPING_NODE || (option->type != OW_OPTION_GROUP && option->type != OW_OPTION_MAP))
+        return false;
+    if (option->type == OW_OPTION_MAP) {
+        memcpy((char *)url + option->offset, &pair->value, sizeof pair->value);
+        return true;
+    }
+    struct ow_error err;
+    if (option->choices && ow_url_set(url, option, ow_bytes_of("true"), OW_BYTES("true"), &err) < 0)
+        ow_reader_report(reader, pair->value, "%s", err.text);
+    (void)ow_reader_group(reader, pair->value, option->group, url);
+    return true;
+}
+
 /* The options beside `url:`. */
 static void read_url_options(struct ow_reader *reader, const yaml_node_t *map, struct ow_url *url)
 {
@@ -53,7 +92,7 @@ static void read_url_options(struct ow_reader *reader, const yaml_node_t *map, s
         struct ow_error err;
         if (!option)
             refuse_key(reader, pair.key, url);
-        else if (ow_reader_scalar(reader, pair.value, option, &value) &&
+        else if (!read_url_map(reader, &pair, option, url) && ow_reader_scalar(reader, pair.value, option, &value) &&
                  ow_url_set(url, option, value, ow_yaml_text(pair.value), &err) < 0)
             ow_reader_report(reader, pair.value, "%s", err.text);
         ow_reader_leave(reader, path);
@@ -75,6 +114,9 @@ static void read_place(struct ow_reader *reader, const yaml_node_t *node, unsign
         ow_reader_leave(reader, path);
         if (url->scheme)
             read_url_options(reader, node, url);
+        read_properties(reader, "properties", url->kafka_properties, &url->kafka.properties);
+        read_properties(reader, "topics.config", url->kafka_topic_config, &url->kafka.topic_config);
+        url->kafka_properties = url->kafka_topic_config = NULL;
     } else {
         read_url(reader, node, kind, url);
     }

@@ -16,6 +16,10 @@ int ow_config_new_broker(const struct ow_url *url, struct ow_broker **ret, struc
     case OW_SCHEME_FILE:
     case OW_SCHEME_STDOUT:
         return ow_file_broker_new(&url->file, ret, err);
+    case OW_SCHEME_KAFKA:
+#if OW_WITH_KAFKA
+        return ow_kafka_broker_new(&url->kafka, ret, err);
+#endif
     case OW_SCHEME_SQLITE:
     case OW_SCHEME_OTHER:
         break;

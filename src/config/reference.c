@@ -41,6 +41,33 @@ static void scalar(struct ow_buf *to, unsigned depth, const struct ow_option *op
     }
 }
 
+/* What a place may be told beside its URL. Maps are shown and left out: what is in them needs the rest. */
+static void place_option(struct ow_buf *to, unsigned depth, const struct ow_option *option)
+{
+    if (option->type != OW_OPTION_GROUP && option->type != OW_OPTION_MAP) {
+        scalar(to, depth, option);
+        return;
+    }
+    comment(to, depth, option->help);
+    indent(to, depth);
+    if (option->type == OW_OPTION_MAP) {
+        ow_buf_printf(to, "# %s: %s\n", option->key, option->sample);
+        return;
+    }
+    ow_buf_printf(to, "# %s:%s%s\n", option->key, option->sample ? " " : "", option->sample ? option->sample : "");
+    for (const struct ow_option *inner = option->group; inner->key; inner++) {
+        OW_CLEANUP(ow_buf_done) struct ow_buf text = {0};
+        place_option(&text, 0, inner);
+        const char *line = ow_buf_bytes(&text).data;
+        while (*line) {
+            size_t size = strcspn(line, "\n");
+            indent(to, depth);
+            ow_buf_printf(to, "#   %.*s\n", (int)size, line);
+            line += size + (line[size] == '\n');
+        }
+    }
+}
+
 static void places(struct ow_buf *to, unsigned depth, unsigned kind)
 {
     for (const struct ow_scheme *scheme = ow_schemes; scheme->name; scheme++) {
@@ -58,7 +85,7 @@ static void places(struct ow_buf *to, unsigned depth, unsigned kind)
         ow_buf_add_text(to, "url:");
         value(to, scheme->sample);
         for (const struct ow_option *option = scheme->options; option->key; option++)
-            scalar(to, depth + 1, option);
+            place_option(to, depth + 1, option);
     }
 }
 

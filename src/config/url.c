@@ -4,6 +4,8 @@
 #include <stdlib.h>
 #include <strings.h>
 
+#include "config/url_kafka.h"
+
 static const char *const afters[] = {[OW_OUTBOX_DELETE] = "delete", [OW_OUTBOX_MARK] = "mark", NULL};
 static const char *const fsyncs[] = {[OW_FSYNC_ALWAYS] = "always", [OW_FSYNC_NEVER] = "never", NULL};
 
@@ -115,7 +117,16 @@ const struct ow_scheme ow_schemes[] = {
     PLANNED("postgresql", OW_URL_STORE),
     PLANNED("mariadb", OW_URL_STORE),
     PLANNED("mysql", OW_URL_STORE),
-    PLANNED("kafka", OW_URL_BROKER),
+    {.name = "kafka",
+     .form = "kafka://",
+     .id = OW_SCHEME_KAFKA,
+     .kinds = OW_URL_BROKER,
+     .is_supported = OW_WITH_KAFKA,
+     .has_path = true,
+     .options = ow_url_kafka_options,
+     .sample_name = "kafka",
+     .sample = "kafka://localhost:9092",
+     .help = "Apache Kafka: kafka://HOST:PORT,HOST:PORT"},
     PLANNED("amqp", OW_URL_BROKER),
     PLANNED("amqps", OW_URL_BROKER),
     PLANNED("nats", OW_URL_BROKER),
@@ -276,6 +287,8 @@ static int read_path(struct reading *r, struct ow_url *url)
     struct ow_bytes path = {r->rest.data, size};
     r->rest = question ? (struct ow_bytes){question + 1, r->rest.size - size - 1} : OW_NULL_BYTES;
     const struct ow_scheme *scheme = url->scheme;
+    if (scheme->id == OW_SCHEME_KAFKA)
+        return ow_url_kafka_servers(url, path, r->is_secret, r->err);
     if (!scheme->has_path) {
         if (path.size > 0)
             return ow_error_set(r->err, OW_EINVALID, "%s takes no path; leave out what comes after the colon",
@@ -337,16 +350,20 @@ static int read_option(const struct reading *r, struct ow_url *url, struct ow_by
     const char *equal = pair.size ? memchr(pair.data, '=', pair.size) : NULL;
     struct ow_bytes name = {pair.data, equal ? (size_t)(equal - pair.data) : pair.size};
     const struct ow_option *option = ow_option_find(url->scheme->options, name);
-    if (!option)
+    /* librdkafka's properties have a point in their names, ours have not. */
+    bool is_property = url->scheme->id == OW_SCHEME_KAFKA && name.size > 0 && memchr(name.data, '.', name.size);
+    if (!option && !is_property)
         return refuse_option(r, url->scheme, name);
     if (!equal)
-        return ow_error_set(r->err, OW_EINVALID, "option %s has no value; write %s=%s", option->key, option->key,
-                            option->fallback);
+        return ow_error_set(r->err, OW_EINVALID, "option %.*s has no value; write %.*s=%s", OW_PRINT(name),
+                            OW_PRINT(name), option && option->fallback ? option->fallback : "VALUE");
     OW_CLEANUP(ow_buf_done) struct ow_buf value = {0};
     struct ow_bytes text = {equal + 1, pair.size - name.size - 1};
     int result = decode(r, text, &value);
     if (result < 0)
         return result;
+    if (is_property)
+        return ow_url_add_property(&url->kafka.properties, name, ow_buf_bytes(&value), r->err);
     result = ow_url_set(url, option, ow_buf_bytes(&value), quote(r, text), r->err);
     return result < 0 ? ow_error_prefix(r->err, "option %s", option->key) : 0;
 }
@@ -358,6 +375,13 @@ int ow_url_set(struct ow_url *url, const struct ow_option *option, struct ow_byt
     if (url->given & bit)
         return ow_error_set(err, OW_EINVALID, "is said twice; keep one of the two");
     url->given |= bit;
+    if (option->type == OW_OPTION_GROUP && option->choices) { /* one that may also be said in a word */
+        struct ow_option word = *option;
+        word.type = OW_OPTION_CHOICE;
+        return ow_option_set(&word, url, value, shown, err);
+    }
+    if (option->type == OW_OPTION_GROUP || option->type == OW_OPTION_MAP)
+        return ow_error_set(err, OW_EINVALID, "is a map, which only a configuration file can hold");
     return ow_option_set(option, url, value, shown, err);
 }
 
@@ -397,6 +421,8 @@ int ow_url_read(struct ow_bytes text, struct ow_bytes shown, unsigned kinds, str
         return result;
     }
     ret->outbox.path = ret->journal.path = ret->file.path = ret->path;
+    ret->kafka.servers = ret->path;
+    ret->kafka.text = ret->text;
     return 0;
 }
 
@@ -404,6 +430,10 @@ int ow_url_check(const struct ow_url *url, struct ow_error *err)
 {
     if (!url->scheme->options)
         return 0;
+#if OW_WITH_KAFKA
+    if (url->scheme->id == OW_SCHEME_KAFKA)
+        return ow_kafka_options_check(&url->kafka, err);
+#endif
     for (size_t i = 0; url->scheme->options[i].key; i++) {
         const struct ow_option *option = &url->scheme->options[i];
         bool has_effect = (url->scheme->id != OW_SCHEME_SQLITE || url->outbox.after == OW_OUTBOX_MARK) &&
@@ -428,6 +458,9 @@ int ow_url_parse(struct ow_bytes text, struct ow_bytes shown, unsigned kinds, st
 
 void ow_url_done(struct ow_url *url)
 {
+    ow_url_kafka_done(&url->kafka);
+    if (url->scheme && url->scheme->options)
+        ow_option_done(url->scheme->options, url);
     free(url->path);
     free(url->text);
     *url = (struct ow_url){0};

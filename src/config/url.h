@@ -4,6 +4,7 @@
  *
  *     sqlite:PATH   sqlite:///PATH   journal:PATH   file:PATH   stdout:
  *     PATH?option=value&option=value
+ *     kafka://HOST:PORT,HOST:PORT?option=value
  *
  * In path and values %XX is one byte; a question mark that belongs to the path is written %3F, a percent
  * sign %25. One table of schemes says what there is, which of it this build can do, and which options it
@@ -18,7 +19,14 @@
 
 enum ow_url_kind { OW_URL_STORE = 1, OW_URL_BROKER = 2 }; /* bits */
 
-enum ow_scheme_id { OW_SCHEME_SQLITE, OW_SCHEME_JOURNAL, OW_SCHEME_FILE, OW_SCHEME_STDOUT, OW_SCHEME_OTHER };
+enum ow_scheme_id {
+    OW_SCHEME_SQLITE,
+    OW_SCHEME_JOURNAL,
+    OW_SCHEME_FILE,
+    OW_SCHEME_STDOUT,
+    OW_SCHEME_KAFKA,
+    OW_SCHEME_OTHER
+};
 
 struct ow_scheme {
     const char *name; /* "kafka" */
@@ -42,6 +50,9 @@ struct ow_url {
     struct ow_outbox_polling_options outbox;
     struct ow_journal_options journal;
     struct ow_file_options file;
+    struct ow_kafka_options kafka; /* its texts are the URL's, but for servers and text: `path` and `text` */
+    /* Maps in a configuration (nodes, while it is read): the properties in them are added by ow_url_add_property(). */
+    const void *kafka_properties, *kafka_topic_config;
 };
 
 /* Reads a URL of one of `kinds`. `shown` is what errors quote of the text: the text itself, or, where it may
@@ -57,6 +68,8 @@ int ow_url_read(struct ow_bytes text, struct ow_bytes shown, unsigned kinds, str
                 struct ow_error *err) OW_MUST_CHECK;
 int ow_url_set(struct ow_url *url, const struct ow_option *option, struct ow_bytes value, struct ow_bytes shown,
                struct ow_error *err) OW_MUST_CHECK;
+int ow_url_add_property(struct ow_kafka_properties *to, struct ow_bytes name, struct ow_bytes value,
+                        struct ow_error *err) OW_MUST_CHECK;
 int ow_url_check(const struct ow_url *url, struct ow_error *err) OW_MUST_CHECK;
 
 /* "sqlite:, journal:" : the supported schemes of these kinds. */

@@ -234,6 +234,46 @@ static void test_references(void **state)
         "for the same rows; keep one\n");
 }
 
+#if OW_WITH_KAFKA
+#define KAFKA(map)                                                  \
+    "version: 1\nstores: { s: sqlite:x.db }\nbrokers:\n  bus: " map \
+    "\nrelays:\n- { name: a, from: { store: s }, to: { broker: bus } }\n"
+
+static void test_kafka_is_a_map(void **state)
+{
+    (void)state;
+    struct ow_config *config = good(
+        KAFKA("{ url: kafka://h:9092, tls: { ca: ca.pem },\n"
+              "    sasl: { mechanism: scram-sha-512, username: ow, password: s3cret },\n"
+              "    topics: { partitions: 12, replication: 3, config: { cleanup.policy: compact } },\n"
+              "    properties: { socket.timeout.ms: 1000 } }"));
+    const struct ow_kafka_options *o = &config->relays[0].broker->url.kafka;
+    assert_true(o->use_tls);
+    assert_string_equal(o->tls_ca, "ca.pem");
+    assert_int_equal(o->sasl, OW_KAFKA_SASL_SCRAM_SHA_512);
+    assert_string_equal(o->sasl_password, "s3cret");
+    assert_false(o->leave_topics);
+    assert_int_equal(o->topic_partitions, 12);
+    assert_int_equal(o->topic_replication, 3);
+    assert_string_equal(o->topic_config.items[0].name, "cleanup.policy");
+    assert_string_equal(o->properties.items[0].value, "1000");
+    ow_config_free(config);
+    config = good(KAFKA("{ url: kafka://h, tls: true, topics: { create: false } }"));
+    assert_true(config->brokers[0].url.kafka.use_tls && config->brokers[0].url.kafka.leave_topics);
+    ow_config_free(config);
+    bad(KAFKA("{ url: kafka://h, tls: { cert: a.pem } }"),
+        "c.yaml:4:8: brokers.bus: tls: a certificate needs its key; say both cert and key, or neither\n");
+    bad(KAFKA("{ url: kafka://h, sasl: { mechanism: plain, username: a } }"),
+        "c.yaml:4:8: brokers.bus: sasl: say username, and one of password and password_file\n");
+    bad(KAFKA("{ url: kafka://h, sasl: { mecanism: plain } }"),
+        "c.yaml:4:34: brokers.bus.sasl.mecanism: unknown key; did you mean \"mechanism\"?\n");
+    bad(KAFKA("{ url: kafka://h, sasl: plain }"),
+        "c.yaml:4:32: brokers.bus.sasl: is a map, which only a configuration file can hold\n");
+    bad(KAFKA("{ url: kafka://h, properties: { group.id: x } }"),
+        "c.yaml:4:8: brokers.bus: property group.id cannot be set: a relay joins no group\n");
+}
+#endif
+
 static void test_places(void **state)
 {
     (void)state;
@@ -259,7 +299,7 @@ static void test_places(void **state)
         "c.yaml:6:3: stores.d e: not a good name; names have 1 to 64 characters from A-Z a-z 0-9 _ . -\n"
         "c.yaml:7:6: stores.f: expected a URL, found a list\n"
         "c.yaml:8:6: stores.g: this build of onewrite has no support for postgres://; "
-        "it has sqlite:, journal:, file:, stdout:\n"
+        "it has sqlite:, journal:, file:, stdout:" OR_KAFKA_URL "\n"
         "c.yaml:10:24: brokers.a.partition: unknown key; did you mean \"partitions\"?\n"
         "c.yaml:10:38: brokers.a.url: said twice, first on line 10; keep one of the two\n"
         "c.yaml:10:54: brokers.a.name: unknown key for journal:; remove it\n"
@@ -465,6 +505,9 @@ int main(void)
         cmocka_unit_test(test_structure),
         cmocka_unit_test(test_references),
         cmocka_unit_test(test_places),
+#if OW_WITH_KAFKA
+        cmocka_unit_test(test_kafka_is_a_map),
+#endif
         cmocka_unit_test(test_from),
         cmocka_unit_test(test_secrets_stay_secret),
         cmocka_unit_test(test_syntax),

@@ -103,25 +103,27 @@ static void test_file_and_stdout(void **state)
 static void test_schemes(void **state)
 {
     (void)state;
-    bad("foo:bar", OW_URL_BROKER, "unknown URL scheme \"foo\"; known: sqlite, journal, file, stdout");
+    bad("foo:bar", OW_URL_BROKER, "unknown URL scheme \"foo\"; known: sqlite, journal, file, stdout" OR_KAFKA);
     bad("sqllite:bar", OW_URL_STORE, "unknown URL scheme \"sqllite\"; did you mean \"sqlite\"?");
     bad("shop.db", OW_URL_STORE, "\"shop.db\" is not a URL; write it as sqlite:shop.db");
     bad("bus.db", OW_URL_BROKER, "\"bus.db\" is not a URL; write it as journal:bus.db");
     bad("stdout", OW_URL_BROKER, "\"stdout\" is not a URL; write stdout:");
     bad("", OW_URL_STORE, "\"\" is not a URL; it begins with one of sqlite:");
-    bad("1x:y", OW_URL_BROKER, "\"1x:y\" is not a URL; it begins with one of journal:, file:, stdout:");
+    bad("1x:y", OW_URL_BROKER, "\"1x:y\" is not a URL; it begins with one of journal:, file:, stdout:" OR_KAFKA_URL);
     bad("sqlite:a\nb", OW_URL_STORE, "a URL cannot hold a line break or another control character");
-    static const char *const planned[] = {"kafka", "amqp", "amqps", "nats", "redis", "http", "https", NULL};
+    static const char *const planned[] = {"amqp", "amqps", "nats", "redis", "http", "https", NULL};
     for (size_t i = 0; planned[i]; i++) {
         char url[64], message[200];
         (void)snprintf(url, sizeof url, "%s://user:secret@localhost/x", planned[i]);
         (void)snprintf(
             message, sizeof message,
-            "this build of onewrite has no support for %s://; it has sqlite:, journal:, file:, stdout:", planned[i]);
+            "this build of onewrite has no support for %s://; it has sqlite:, journal:, file:, stdout:" OR_KAFKA_URL,
+            planned[i]);
         bad_secret(url, url, OW_URL_BROKER, OW_EUNSUPPORTED, message);
     }
     bad_secret("postgresql://u:secret@h/d", "postgresql://u:secret@h/d", OW_URL_STORE, OW_EUNSUPPORTED,
-               "this build of onewrite has no support for postgresql://; it has sqlite:, journal:, file:, stdout:");
+               "this build of onewrite has no support for postgresql://; it has sqlite:, journal:, file:, "
+               "stdout:" OR_KAFKA_URL);
 }
 
 static void test_kinds(void **state)
@@ -129,7 +131,8 @@ static void test_kinds(void **state)
     (void)state;
     bad("journal:x", OW_URL_STORE, "journal: names a broker, but a store is needed here: sqlite:");
     bad("kafka://h", OW_URL_STORE, "kafka:// names a broker, but a store is needed here: sqlite:");
-    bad("sqlite:x", OW_URL_BROKER, "sqlite: names a store, but a broker is needed here: journal:, file:, stdout:");
+    bad("sqlite:x", OW_URL_BROKER,
+        "sqlite: names a store, but a broker is needed here: journal:, file:, stdout:" OR_KAFKA_URL);
     OW_CLEANUP(ow_url_done) struct ow_url any = good("sqlite:x", OW_URL_STORE | OW_URL_BROKER);
     assert_int_equal(any.scheme->kinds, OW_URL_STORE);
 }
@@ -204,12 +207,50 @@ static void test_secrets_are_not_quoted(void **state)
         assert_null(strstr(err.text, "s3cret"));
     }
     bad_secret("s3cret:x", "${URL}", OW_URL_STORE, OW_EINVALID,
-               "unknown URL scheme in \"${URL}\"; known: sqlite, journal, file, stdout");
+               "unknown URL scheme in \"${URL}\"; known: sqlite, journal, file, stdout" OR_KAFKA);
     bad_secret("sqlite:x?kepp=1d", "${URL}", OW_URL_STORE, OW_EINVALID,
                "sqlite: has no option \"${URL}\"; known: after, keep");
     bad_secret("sqlite:x?after=s3cret", "${URL}", OW_URL_STORE, OW_EINVALID,
                "option after: expected delete or mark, found \"${URL}\"");
 }
+
+#if OW_WITH_KAFKA
+static void test_kafka(void **state)
+{
+    (void)state;
+    struct ow_url url;
+    struct ow_error err = {0};
+    struct ow_bytes text = OW_BYTES(
+        "kafka://a:9092,[::1]:9093/?delivery=exactly_once&compression=zstd&linger=5ms&tls=true&"
+        "socket.timeout.ms=1000&client.id=shop%20one");
+    assert_int_equal(ow_url_parse(text, text, OW_URL_BROKER, &url, &err), 0);
+    assert_string_equal(url.kafka.servers, "a:9092,[::1]:9093");
+    assert_string_equal(url.text, "kafka://a:9092,[::1]:9093");
+    assert_int_equal(url.kafka.delivery, OW_KAFKA_EXACTLY_ONCE);
+    assert_int_equal(url.kafka.compression, OW_KAFKA_ZSTD);
+    assert_int_equal(url.kafka.linger_ms, 5);
+    assert_true(url.kafka.use_tls);
+    assert_int_equal(url.kafka.properties.count, 2);
+    assert_string_equal(url.kafka.properties.items[1].value, "shop one");
+    ow_url_done(&url);
+    bad("kafka:", OW_URL_BROKER, "write kafka://HOST:PORT, or kafka://HOST:PORT,HOST:PORT");
+    bad("kafka://", OW_URL_BROKER, "\"\" names no server; write kafka://HOST:PORT,HOST:PORT");
+    bad("kafka://a,,b", OW_URL_BROKER, "\"\" names no server; write kafka://HOST:PORT,HOST:PORT");
+    bad("kafka://a/topic", OW_URL_BROKER, "\"a/topic\" names no server; write kafka://HOST:PORT,HOST:PORT");
+    bad("kafka://user:s3cret@a", OW_URL_BROKER,
+        "kafka:// takes no user and password; in a configuration file say sasl: { mechanism: …, username: …, "
+        "password_file: … } beside url");
+    bad("kafka://a?topics=x", OW_URL_BROKER, "option topics: is a map, which only a configuration file can hold");
+    bad("kafka://a?lingr=1s", OW_URL_BROKER, "kafka:// has no option \"lingr\"; did you mean \"linger\"?");
+    bad("kafka://a?no.such=1", OW_URL_BROKER, "property no.such: No such configuration property: \"no.such\"");
+    bad("kafka://a?enable.idempotence=false", OW_URL_BROKER,
+        "property enable.idempotence cannot be set: order rests on it");
+    bad_secret("kafka://a?sasl.password=s3cret", "${URL}", OW_URL_BROKER, OW_EINVALID,
+               "property sasl.password cannot be set: say sasl: { password_file: PATH }");
+    bad_secret("kafka://s3cret/x", "${URL}", OW_URL_BROKER, OW_EINVALID,
+               "names no server; write kafka://HOST:PORT,HOST:PORT");
+}
+#endif
 
 static const char *nearest(const char *word, const char *a, const char *b)
 {
@@ -234,11 +275,20 @@ static void test_nearest(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_paths),     cmocka_unit_test(test_sqlite),
-        cmocka_unit_test(test_journal),   cmocka_unit_test(test_file_and_stdout),
-        cmocka_unit_test(test_schemes),   cmocka_unit_test(test_kinds),
-        cmocka_unit_test(test_bad_paths), cmocka_unit_test(test_bad_options),
-        cmocka_unit_test(test_nearest),   cmocka_unit_test(test_secrets_are_not_quoted),
+        cmocka_unit_test(test_paths),
+        cmocka_unit_test(test_sqlite),
+        cmocka_unit_test(test_journal),
+        cmocka_unit_test(test_file_and_stdout),
+        cmocka_unit_test(test_schemes),
+        cmocka_unit_test(test_kinds),
+        cmocka_unit_test(test_bad_paths),
+        cmocka_unit_test(test_bad_options),
+        cmocka_unit_test(test_nearest),
+        cmocka_unit_test(test_secrets_are_not_quoted),
+#if OW_WITH_KAFKA
+        cmocka_unit_test(test_kafka),
+#endif
+
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

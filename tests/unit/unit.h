@@ -13,6 +13,15 @@
 
 #define OW_COUNT_OF(array) (sizeof(array) / sizeof((array)[0]))
 
+/* What a list of schemes has at its end where this build has librdkafka. */
+#if OW_WITH_KAFKA
+#define OR_KAFKA     ", kafka"
+#define OR_KAFKA_URL ", kafka://"
+#else
+#define OR_KAFKA     ""
+#define OR_KAFKA_URL ""
+#endif
+
 /* The text of an error names what it is about. */
 #define assert_text_has(text, part)                                 \
     do {                                                            \
