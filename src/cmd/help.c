@@ -184,11 +184,14 @@ static void add_scheme(struct ow_buf *to, const struct ow_scheme *scheme)
 {
     char form[40];
     OW_CLEANUP(ow_buf_done) struct ow_buf help = {0};
-    (void)snprintf(form, sizeof form, "%s%s", scheme->form, scheme->has_path ? "PATH" : "");
+    (void)snprintf(form, sizeof form, "%s%s", scheme->form,
+                   scheme->rest       ? scheme->rest
+                   : scheme->has_path ? "PATH"
+                                      : "");
     ow_buf_printf(&help, "a %s. %s", scheme->kinds & OW_URL_STORE ? "store" : "broker", scheme->help);
     for (const struct ow_option *o = scheme->options; o && o->key; o++)
-        ow_buf_printf(&help, "%s%s=%s", o == scheme->options ? " Options: ?" : "&", o->key,
-                      o->fallback ? o->fallback : "");
+        if (o->fallback)
+            ow_buf_printf(&help, "%s%s=%s", o == scheme->options ? " Options: ?" : "&", o->key, o->fallback);
     if (help.has_failed)
         to->has_failed = true;
     else

@@ -159,10 +159,13 @@ static void add_urls(struct ow_buf *to)
         char form[40];
         if (!s->is_supported)
             continue;
-        (void)snprintf(form, sizeof form, "%s%s", s->form, s->has_path ? "PATH" : "");
+        (void)snprintf(form, sizeof form, "%s%s", s->form, s->rest ? s->rest : s->has_path ? "PATH" : "");
         add_entry(to, form, s->help);
         for (const struct ow_option *o = s->options; o && o->key; o++) {
-            ow_buf_printf(to, ".RS\n.TP\n\\fB%s=\\fI%s\\fR\n", o->key, o->fallback ? o->fallback : "");
+            const char *value = o->fallback ? o->fallback : o->choices ? o->choices[0] : NULL;
+            if (!value) /* a map, which stands in a configuration file */
+                continue;
+            ow_buf_printf(to, ".RS\n.TP\n\\fB%s=\\fI%s\\fR\n", o->key, value);
             add_text(to, o->help);
             ow_buf_add_text(to, "\n.RE\n");
         }

@@ -75,6 +75,15 @@ static const struct ow_option file_options[] = {
     }
 
 const struct ow_scheme ow_schemes[] = {
+#define POSTGRES(scheme)                                                                                               \
+    {                                                                                                                  \
+        .name = scheme, .form = scheme "://", .id = OW_SCHEME_POSTGRES, .kinds = OW_URL_STORE,                         \
+        .is_supported = OW_WITH_POSTGRES, .has_path = true, .options = ow_url_postgres_options, .sample_name = "shop", \
+        .sample = "postgres://localhost/shop",                                                                         \
+        .help = "A PostgreSQL database: postgres://USER@HOST:PORT/DATABASE, with any parameter of libpq beside\n"      \
+                "ours. TLS is verified in full unless the host is this machine or sslmode says otherwise.",            \
+    }
+
     {.name = "sqlite",
      .form = "sqlite:",
      .id = OW_SCHEME_SQLITE,
@@ -125,8 +134,9 @@ const struct ow_scheme ow_schemes[] = {
      .has_path = true,
      .options = ow_url_kafka_options,
      .sample_name = "kafka",
+     .rest = "HOST:PORT,…",
      .sample = "kafka://localhost:9092",
-     .help = "Apache Kafka: kafka://HOST:PORT,HOST:PORT"},
+     .help = "Apache Kafka."},
     PLANNED("amqp", OW_URL_BROKER),
     PLANNED("amqps", OW_URL_BROKER),
     PLANNED("nats", OW_URL_BROKER),

@@ -35,7 +35,8 @@ struct ow_scheme {
     unsigned kinds; /* of enum ow_url_kind */
     bool is_supported, has_path;
     const struct ow_option *options; /* offsets in struct ow_url; NULL: it takes none */
-    /* For the reference. */
+    /* For the reference. `rest`: what follows the form; NULL: PATH, where there is a path. */
+    const char *rest;
     const char *sample_name, *sample, *help;
 };
 /* Ends with a row whose name is NULL. */
