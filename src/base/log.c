@@ -29,7 +29,8 @@ void ow_log_setup(enum ow_log_level lowest, enum ow_log_format format)
 
 void ow_log_configure(enum ow_log_level lowest, enum ow_log_format format)
 {
-    ow_log_setup(lowest_level == OW_LOG_INFO ? lowest : lowest_level, format_asked == OW_LOG_AUTO ? format : format_asked);
+    ow_log_setup(lowest_level == OW_LOG_INFO ? lowest : lowest_level,
+                 format_asked == OW_LOG_AUTO ? format : format_asked);
 }
 
 void ow_json_escape(struct ow_buf *to, struct ow_bytes text)

@@ -102,7 +102,7 @@ int ow_outbox_put_sqlite(sqlite3 *db, const struct ow_outbox_message *message, c
 {
     OW_CLEANUP(ow_buf_done) struct ow_buf headers_text = {0};
     struct ow_header headers[HEADERS_MAX];
-    struct ow_message m;
+    struct ow_message m = {0};
     struct ow_outbox_message with_id = *message;
     char id[OW_UUID_TEXT_SIZE];
     int r = 0;

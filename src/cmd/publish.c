@@ -89,8 +89,9 @@ static int check_options(const struct publish_options *o, const struct ow_url *u
     if ((o->payload != NULL) + (o->payload_file != NULL) + o->is_tombstone > 1)
         return ow_error_set(err, OW_EUSAGE, "PAYLOAD, --payload, --payload-file and --tombstone exclude each other");
     if (!o->payload && !o->payload_file && !o->is_tombstone)
-        return ow_error_set(err, OW_EUSAGE, "PAYLOAD is missing; give it, or --payload-file FILE (- is standard input), or "
-                                            "--tombstone for a message without one");
+        return ow_error_set(err, OW_EUSAGE,
+                            "PAYLOAD is missing; give it, or --payload-file FILE (- is standard input), or "
+                            "--tombstone for a message without one");
     return 0;
 }
 

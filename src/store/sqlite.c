@@ -497,6 +497,10 @@ static int set_up(struct ow_sqlite *s, const struct ow_sqlite_options *options, 
     /* The first look into the file: a file that is no database shows itself here. */
     int64_t page_size = 0;
     int r = sqlite_script(&s->base, "SELECT count(*) FROM sqlite_master", err);
+    if (r == 0 && options->page_bytes) {
+        (void)snprintf(pragmas, sizeof pragmas, "PRAGMA page_size = %d", options->page_bytes);
+        r = sqlite_script(&s->base, pragmas, err);
+    }
     if (r == 0)
         r = ow_store_query_integer(&s->base, "PRAGMA page_size", NULL, 0, 4096, &page_size, err);
     if (r == 0)

@@ -115,6 +115,7 @@ struct ow_sqlite_options {
     bool wants_wal;     /* turn the file to WAL mode if it is not */
     int32_t timeout_ms; /* how long a call may wait for another writer; 0: 5,000 */
     int32_t cache_kib;  /* 0: 2,048 */
+    int32_t page_bytes; /* of a file that is made now; 0: as SQLite has it */
 };
 int ow_sqlite_open(const struct ow_sqlite_options *options, struct ow_store **ret, struct ow_error *err) OW_MUST_CHECK;
 /* Its connection, for what takes one (include/onewrite/outbox.h); the store's, until close. */

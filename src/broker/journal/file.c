@@ -1,24 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "broker/journal/file.h"
 
-#include <sys/stat.h>
-
 #include "store/migrate.h"
 
 /* Larger pages than SQLite's own: records are appended in batches, and fewer, larger pages make that about
-   a fifth cheaper. It can be said only before the first page is written. */
-static int make(const char *path, struct ow_error *err)
-{
-    struct stat st;
-    if (stat(path, &st) == 0 && st.st_size > 0)
-        return 0;
-    OW_CLEANUP(ow_store_cleanup) struct ow_store *store = NULL;
-    struct ow_sqlite_options options = {.path = path, .mode = OW_SQLITE_CREATE, .is_durable = true};
-    int r = ow_sqlite_open(&options, &store, err);
-    if (r < 0)
-        return r;
-    return store->ops->script(store, "PRAGMA page_size = 8192; PRAGMA journal_mode = wal;", err);
-}
+   a fifth cheaper. */
+enum { PAGE_BYTES = 8192 };
 
 static int check_schema(struct ow_store *store, const char *path, enum ow_journal_mode mode, struct ow_error *err)
 {
@@ -37,9 +24,6 @@ static int check_schema(struct ow_store *store, const char *path, enum ow_journa
 int ow_journal_open(const char *path, enum ow_journal_mode mode, struct ow_store **ret, struct ow_error *err)
 {
     OW_CLEANUP(ow_store_cleanup) struct ow_store *store = NULL;
-    int r = mode == OW_JOURNAL_PUBLISH ? make(path, err) : 0;
-    if (r < 0)
-        return r;
     struct ow_sqlite_options options = {
         .path = path,
         .mode = mode == OW_JOURNAL_PUBLISH ? OW_SQLITE_CREATE
@@ -47,8 +31,9 @@ int ow_journal_open(const char *path, enum ow_journal_mode mode, struct ow_store
                                            : OW_SQLITE_READ_ONLY,
         .is_durable = mode != OW_JOURNAL_READ,
         .wants_wal = mode == OW_JOURNAL_PUBLISH,
+        .page_bytes = PAGE_BYTES,
     };
-    r = ow_sqlite_open(&options, &store, err);
+    int r = ow_sqlite_open(&options, &store, err);
     if (r == 0)
         r = check_schema(store, path, mode, err);
     if (r < 0)
