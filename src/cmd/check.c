@@ -11,7 +11,9 @@
 #include "cmd/output.h"
 #include "cmd/places.h"
 #include "config/construct.h"
+#include "sql.h"
 #include "store/migrate.h"
+#include "store/postgres.h"
 
 struct check_options {
     int output;
@@ -42,6 +44,23 @@ static int check_outbox(const struct ow_url *url, struct ow_error *err)
         return ow_error_set(err, OW_ENOTFOUND, "%s: there is no outbox in it; make it with onewrite init %s", url->path,
                             url->text);
     return r;
+}
+
+static int check_postgres(const struct ow_url *url, struct ow_error *err)
+{
+    OW_CLEANUP(ow_store_cleanup) struct ow_store *store = NULL;
+    struct ow_postgres_options how = {.url = url->path, .shown = url->text};
+    int64_t version = 0;
+    int r = ow_postgres_open(&how, &store, err);
+    if (r < 0)
+        return r;
+    r = ow_schema_version(store, &ow_schema_outbox_postgres, &version, err);
+    if (r < 0)
+        return ow_error_prefix(err, "%s", url->text);
+    if (version == 0)
+        return ow_error_set(err, OW_ENOTFOUND, "%s: there is no outbox in it; make it with onewrite init", url->text);
+    /* Whether a relay of this role could read it. */
+    return store->ops->script(store, ow_sql_pg_outbox_count_dead_letters, err);
 }
 
 /* What a broker keeps in a file is made at the first publish; its folder has to be there. */
@@ -90,6 +109,8 @@ static int check_place(const struct ow_url *url, struct ow_error *err)
     switch (url->scheme->id) {
     case OW_SCHEME_SQLITE:
         return check_outbox(url, err);
+    case OW_SCHEME_POSTGRES:
+        return check_postgres(url, err);
     case OW_SCHEME_JOURNAL:
         return access(url->path, F_OK) != 0 ? check_folder(url->path, err)
                                             : check_schema(url, &ow_schema_journal, &version, err);

@@ -3,16 +3,26 @@
 #include "cmd/output.h"
 #include "config/construct.h"
 #include "store/migrate.h"
+#include "store/postgres.h"
 
 struct init_options {
     bool prints, keeps_rollback_journal;
+    int outbox; /* an enum ow_postgres_outbox */
 };
+
+static const char *const outboxes[] = {
+    [OW_POSTGRES_AS_IT_IS] = "as-it-is", [OW_POSTGRES_TABLE] = "table", [OW_POSTGRES_MESSAGE] = "message", NULL};
 
 /* What to run by hand in place of this command. */
 static int print_sql(const struct ow_url *url, const struct init_options *options, struct ow_error *err)
 {
     OW_CLEANUP(ow_buf_done) struct ow_buf text = {0};
     bool is_journal = url->scheme->id == OW_SCHEME_JOURNAL;
+    if (url->scheme->id == OW_SCHEME_POSTGRES) {
+        ow_postgres_init_print((enum ow_postgres_outbox)options->outbox, &text);
+        int failed = ow_buf_check(&text, err);
+        return failed < 0 ? failed : ow_output_write(ow_buf_bytes(&text), err);
+    }
     if (is_journal || !options->keeps_rollback_journal)
         ow_buf_add_text(&text, "PRAGMA journal_mode = wal;\n\n");
     ow_schema_print(is_journal ? &ow_schema_journal : &ow_schema_outbox, &text);
@@ -47,6 +57,45 @@ static int make_outbox(const struct ow_url *url, const struct init_options *opti
     if (r < 0)
         return r;
     tell(url->path, "onewrite_outbox and onewrite_dead_letter", before, (int64_t)ow_schema_outbox.count);
+    return 0;
+}
+
+/* The SQL goes to standard output, so that it can be handed on; what it is for to standard error. */
+static int hand_over(const struct ow_url *url, const struct ow_postgres_init_report *report, struct ow_error *err)
+{
+    if (report->missing.size == 0)
+        return 0;
+    ow_complain("%s; a DBA may run what is on standard output, against %s",
+                report->why.size ? report->why.data : err->text, url->text);
+    struct ow_error ignored;
+    return ow_output_write(ow_buf_bytes(&report->missing), &ignored);
+}
+
+static int make_postgres(const struct ow_url *url, const struct init_options *options, struct ow_error *err)
+{
+    OW_CLEANUP(ow_store_cleanup) struct ow_store *store = NULL;
+    OW_CLEANUP(ow_postgres_init_report_done) struct ow_postgres_init_report report = {0};
+    struct ow_postgres_options how = {.url = url->path, .shown = url->text};
+    int r = ow_postgres_open(&how, &store, err);
+    if (r < 0)
+        return r;
+    r = ow_postgres_init(store, (enum ow_postgres_outbox)options->outbox, &report, err);
+    if (report.missing.size > 0 && hand_over(url, &report, err) == 0 && r < 0)
+        return ow_error_exit_status(r);
+    if (r < 0)
+        return r == OW_EVERSION || r == OW_EUNSUPPORTED ? ow_error_prefix(err, "%s", url->text) : r;
+    if (report.version_before == 0)
+        ow_say("%s: created schema onewrite (schema version %zu)", url->text, ow_schema_outbox_postgres.count);
+    else if (report.version_before != (int64_t)ow_schema_outbox_postgres.count)
+        ow_say("%s: brought from schema version %lld to %zu", url->text, (long long)report.version_before,
+               ow_schema_outbox_postgres.count);
+    else
+        ow_say("%s: %s, schema version %zu", url->text, report.has_changed ? "made what was missing" : "nothing to do",
+               ow_schema_outbox_postgres.count);
+    if (report.made_slot)
+        ow_say("%s: made the slot of the outbox without a table; the server keeps WAL from now on until a relay has "
+               "read it",
+               url->text);
     return 0;
 }
 
@@ -90,12 +139,19 @@ static int run(const void *options, char *const *arguments, size_t count, struct
     int r = ow_command_url(arguments[0], OW_URL_STORE | OW_URL_BROKER, &url, err);
     if (r < 0)
         return r;
-    if (url.scheme->id != OW_SCHEME_SQLITE && url.scheme->id != OW_SCHEME_JOURNAL)
+    if (url.scheme->id != OW_SCHEME_SQLITE && url.scheme->id != OW_SCHEME_JOURNAL &&
+        url.scheme->id != OW_SCHEME_POSTGRES)
         return ow_error_set(err, OW_EUSAGE, "%s needs no init; it is made when something is published", url.text);
     if (url.scheme->id == OW_SCHEME_JOURNAL && o->keeps_rollback_journal)
         return ow_error_set(err, OW_EUSAGE, "option --no-wal is for stores; a journal is always in WAL mode");
+    if (url.scheme->id == OW_SCHEME_POSTGRES && o->keeps_rollback_journal)
+        return ow_error_set(err, OW_EUSAGE, "option --no-wal is for SQLite");
+    if (url.scheme->id != OW_SCHEME_POSTGRES && o->outbox != OW_POSTGRES_AS_IT_IS)
+        return ow_error_set(err, OW_EUSAGE, "option --outbox is for PostgreSQL");
     if (o->prints)
         return print_sql(&url, o, err);
+    if (url.scheme->id == OW_SCHEME_POSTGRES)
+        return make_postgres(&url, o, err);
     return url.scheme->id == OW_SCHEME_JOURNAL ? make_journal(&url, err) : make_outbox(&url, o, err);
 }
 
@@ -105,16 +161,21 @@ static const struct ow_flag options[] = {
     {"no-wal", 0, NULL, OW_FLAG_BOOL, NULL,
      "leave the database in the journal mode that it has; readers and writers then wait for one another",
      offsetof(struct init_options, keeps_rollback_journal)},
+    {"outbox", 0, "HOW", OW_FLAG_CHOICE, "as-it-is",
+     "PostgreSQL: onewrite.publish() writes into the table, or a WAL message and no table; a new one begins with the "
+     "table",
+     offsetof(struct init_options, outbox), outboxes, 0, 0},
     {0},
 };
 
 static const struct ow_argument arguments[] = {
-    {"URL", "sqlite:PATH or journal:PATH", OW_ARGUMENT_URL, false},
+    {"URL", "sqlite:PATH, postgres://… or journal:PATH", OW_ARGUMENT_URL, false},
     {0},
 };
 
 static const struct ow_example examples[] = {
     {"onewrite init sqlite:shop.db", "makes onewrite_outbox and onewrite_dead_letter in shop.db"},
+    {"onewrite init postgres://localhost/shop", "makes the schema onewrite, roles and a publication"},
     {"onewrite init --print sqlite:shop.db > outbox.sql", "writes the SQL to a file, to be run by other means"},
     {0},
 };
@@ -127,6 +188,11 @@ const struct ow_command ow_command_init = {
         "Creates what is missing and brings an older schema up to date, in one transaction; what is there already is "
         "left as it is, so that running it again changes nothing. An SQLite file that does not exist is made. The file "
         "is put into WAL mode, in which the service writes while the relay reads.\n\n"
+        "In PostgreSQL it makes the schema onewrite, the roles onewrite_app and onewrite_relay with as few rights as "
+        "they "
+        "need, and a publication of the outbox table alone. What the role of the URL may not make is printed as SQL "
+        "for "
+        "somebody who may: with status 77 if it is the schema itself.\n\n"
         "A journal needs no init: a relay makes its file. Doing it beforehand sets who owns the file.",
     .examples = examples,
     .options = options,

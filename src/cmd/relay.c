@@ -8,13 +8,18 @@ struct relay_options {
     const char *topic, *key;
     int64_t wait_ms, messages_max, bytes_max, payload_max;
     bool until_end;
+    int by; /* an index in `bys` */
 };
+
+static const char *const bys[] = {"polling", NULL};
 
 static const struct ow_flag flags[] = {
     {"topic", 't', "TEMPLATE", OW_FLAG_STRING, "outbox.event.${!aggregatetype}", "the topic of a message",
      offsetof(struct relay_options, topic), NULL, 0, 0},
     {"key", 'k', "TEMPLATE", OW_FLAG_STRING, "${!aggregateid}",
      "the key of a message; the messages of a key keep their order", offsetof(struct relay_options, key), NULL, 0, 0},
+    {"by", 0, "HOW", OW_FLAG_CHOICE, "polling", "how the outbox is read", offsetof(struct relay_options, by), bys, 0,
+     0},
     {"until-end", 0, NULL, OW_FLAG_BOOL, NULL, "end when the outbox is empty, instead of waiting for more",
      offsetof(struct relay_options, until_end), NULL, 0, 0},
     {"wait", 'w', "DURATION", OW_FLAG_DURATION, "0", "at the start, how long to wait for a side that cannot be reached",
@@ -36,6 +41,8 @@ static const struct ow_argument arguments[] = {
 
 static const struct ow_example examples[] = {
     {"onewrite relay sqlite:shop.db journal:bus.db", "from an SQLite file into the embedded journal"},
+    {"onewrite relay --by polling postgres://localhost/shop file:events.jsonl",
+     "from PostgreSQL into a file of JSON lines"},
     {"onewrite relay sqlite:shop.db stdout: | jq .",
      "look at what would be published; what was printed leaves the outbox"},
     {"onewrite relay --topic '${!aggregatetype}.events' sqlite:shop.db file:events.jsonl",
@@ -104,7 +111,9 @@ const struct ow_command ow_command_relay = {
         "A message that can never be published (its payload over the limit, a header with a line break) is set aside "
         "in "
         "the table onewrite_dead_letter with the reason, and the others go on.\n\n"
-        "A second relay on the same outbox stands by and takes over when the first one ends, however it ends.",
+        "A second relay on the same outbox stands by and takes over when the first one ends, however it ends. Relays "
+        "on a "
+        "PostgreSQL outbox share the work by key, and what one of them had goes to the others when it ends.",
     .examples = examples,
     .options = flags,
     .options_size = sizeof(struct relay_options),

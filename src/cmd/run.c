@@ -32,8 +32,10 @@ static void describe(const struct ow_config_relay *relay, struct ow_buf *to)
 {
     const struct ow_journal_options *j = &relay->broker->url.journal;
     const struct ow_file_options *f = &relay->broker->url.file;
-    ow_buf_printf(to, "%s|%s|%d|%" PRId64 "|%u|%s|", relay->name, relay->outbox.path, (int)relay->outbox.after,
+    ow_buf_printf(to, "%s|%s|%d|%" PRId64 "|%u|%s|", relay->name, relay->store->url.path, (int)relay->outbox.after,
                   relay->outbox.keep_marked_ms, relay->outbox.batch_max, relay->broker->url.text);
+    ow_buf_printf(to, "%d|%" PRId64 "|%u|", (int)relay->postgres.after, relay->postgres.keep_marked_ms,
+                  relay->postgres.shards);
     ow_buf_printf(to, "%u|%" PRId64 "|%" PRId64 "|%d|%" PRId64 "|%u|", j->partitions, j->retention_ms,
                   j->retention_bytes, (int)f->fsync, f->rotate_bytes, f->keep);
     ow_buf_printf(to, "%s|%s|%zu|%u|%zu|", relay->topic ? relay->topic : "", relay->key ? relay->key : "",

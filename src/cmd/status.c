@@ -14,6 +14,7 @@
 #include "cmd/places.h"
 #include "sql.h"
 #include "store/migrate.h"
+#include "store/postgres.h"
 
 struct status_options {
     int output;
@@ -24,10 +25,17 @@ struct outbox_status {
     bool relay_is_at_work;
 };
 
+struct lease {
+    char name[64], holder[96];
+    int64_t epoch, left_ms;
+};
+
 /* What was read of one place; which member counts, the scheme says. */
 struct reading {
     bool is_good;
     struct outbox_status outbox;
+    struct lease leases[OW_OUTBOX_SHARDS_MAX];
+    size_t lease_count;
     struct ow_journal_status journal;
     int64_t file_bytes, file_time_ms;
 };
@@ -83,6 +91,70 @@ static int read_outbox(const struct ow_url *url, struct outbox_status *ret, stru
     return r;
 }
 
+static void copy_text(struct ow_bytes from, char *to, size_t size)
+{
+    (void)snprintf(to, size, "%.*s", (int)(from.size < size ? from.size : size - 1), from.data ? from.data : "");
+}
+
+static int read_leases(struct ow_store *store, struct reading *ret, struct ow_error *err)
+{
+    struct ow_statement *statement = NULL;
+    struct ow_value row[4];
+    int r = store->ops->prepare(store, ow_sql_pg_outbox_status_leases, &statement, err);
+    if (r == 0)
+        r = store->ops->start(statement, NULL, 0, err);
+    while (r == 0 && (r = store->ops->row(statement, row, 4, err)) == 1) {
+        struct lease *lease = &ret->leases[ret->lease_count];
+        r = 0;
+        if (ret->lease_count == OW_OUTBOX_SHARDS_MAX)
+            continue;
+        copy_text(row[0].bytes, lease->name, sizeof lease->name);
+        copy_text(row[1].bytes, lease->holder, sizeof lease->holder);
+        lease->epoch = row[2].integer;
+        lease->left_ms = row[3].integer;
+        ret->outbox.relay_is_at_work |= lease->left_ms > 0;
+        ret->lease_count++;
+    }
+    store->ops->discard(statement);
+    return r;
+}
+
+static int read_postgres_counts(struct ow_store *store, struct outbox_status *ret, struct ow_error *err)
+{
+    OW_CLEANUP(ow_buf_done) struct ow_buf keep = {0};
+    struct ow_value row[3];
+    int r = ow_store_query_row(store, ow_sql_pg_outbox_status, NULL, 0, row, 3, &keep, err);
+    if (r < 0)
+        return r;
+    ret->waiting = row[0].integer;
+    ret->oldest_ms = row[1].kind == OW_VALUE_INTEGER ? row[1].integer : -1;
+    if (ret->waiting > 0 && ret->oldest_ms < 0)
+        ret->oldest_ms = 0;
+    ret->bytes = row[2].integer;
+    return ow_store_query_integer(store, ow_sql_pg_outbox_count_dead_letters, NULL, 0, 0, &ret->dead_letters, err);
+}
+
+static int read_postgres(const struct ow_url *url, struct reading *ret, struct ow_error *err)
+{
+    OW_CLEANUP(ow_store_cleanup) struct ow_store *store = NULL;
+    struct ow_postgres_options how = {.url = url->path, .shown = url->text};
+    int r = ow_postgres_open(&how, &store, err);
+    if (r < 0)
+        return r;
+    r = ow_schema_version(store, &ow_schema_outbox_postgres, &ret->outbox.schema_version, err);
+    if (r < 0)
+        return r == OW_EVERSION ? ow_error_prefix(err, "%s", url->text) : r;
+    if (ret->outbox.schema_version == 0)
+        return ow_error_set(err, OW_ENOTFOUND, "%s: there is no outbox in it; make it with onewrite init", url->text);
+    r = store->ops->begin(store, OW_TRANSACTION_READ, err);
+    if (r == 0)
+        r = read_postgres_counts(store, &ret->outbox, err);
+    if (r == 0)
+        r = read_leases(store, ret, err);
+    store->ops->rollback(store);
+    return r;
+}
+
 static int read_file(const struct ow_url *url, struct reading *ret, struct ow_error *err)
 {
     struct stat st;
@@ -99,6 +171,8 @@ static int read_place(const struct ow_url *url, struct reading *ret, struct ow_e
     switch (url->scheme->id) {
     case OW_SCHEME_SQLITE:
         return read_outbox(url, &ret->outbox, err);
+    case OW_SCHEME_POSTGRES:
+        return read_postgres(url, ret, err);
     case OW_SCHEME_JOURNAL:
         return ow_journal_status_read(url->path, &ret->journal, err);
     case OW_SCHEME_FILE:
@@ -121,6 +195,11 @@ static const struct ow_column outbox_columns[] = {
     {"dead_letters", OW_COLUMN_NUMBER},
     {"relay_at_work", OW_COLUMN_BOOL},
     {"schema_version", OW_COLUMN_NUMBER},
+};
+
+static const struct ow_column lease_columns[] = {
+    {"store", OW_COLUMN_TEXT},   {"lease", OW_COLUMN_TEXT},       {"holder", OW_COLUMN_TEXT},
+    {"epoch", OW_COLUMN_NUMBER}, {"left_ms", OW_COLUMN_DURATION},
 };
 
 static const struct ow_column journal_columns[] = {
@@ -155,7 +234,7 @@ static const struct ow_column file_columns[] = {
 static void print_outbox(struct ow_output *out, const struct ow_place *place, const struct reading *reading)
 {
     const struct outbox_status *s = &reading->outbox;
-    if (place->url->scheme->id != OW_SCHEME_SQLITE)
+    if (place->url->scheme->id != OW_SCHEME_SQLITE && place->url->scheme->id != OW_SCHEME_POSTGRES)
         return;
     ow_output_text(out, place->name);
     ow_output_number(out, s->waiting);
@@ -167,6 +246,18 @@ static void print_outbox(struct ow_output *out, const struct ow_place *place, co
     ow_output_number(out, s->dead_letters);
     ow_output_number(out, s->relay_is_at_work);
     ow_output_number(out, s->schema_version);
+}
+
+static void print_leases(struct ow_output *out, const struct ow_place *place, const struct reading *reading)
+{
+    for (size_t i = 0; i < reading->lease_count; i++) {
+        const struct lease *lease = &reading->leases[i];
+        ow_output_text(out, place->name);
+        ow_output_text(out, lease->name);
+        ow_output_text(out, lease->holder);
+        ow_output_number(out, lease->epoch);
+        ow_output_number(out, lease->left_ms);
+    }
 }
 
 static void print_journal(struct ow_output *out, const struct ow_place *place, const struct reading *reading)
@@ -243,9 +334,10 @@ static const struct {
     size_t column_count;
     void (*print)(struct ow_output *out, const struct ow_place *place, const struct reading *reading);
 } sections[] = {
-    {"outbox", COLUMNS(outbox_columns), print_outbox},           {"journal", COLUMNS(journal_columns), print_journal},
-    {"partition", COLUMNS(partition_columns), print_partitions}, {"group", COLUMNS(group_columns), print_groups},
-    {"source", COLUMNS(source_columns), print_sources},          {"file", COLUMNS(file_columns), print_file},
+    {"outbox", COLUMNS(outbox_columns), print_outbox},    {"lease", COLUMNS(lease_columns), print_leases},
+    {"journal", COLUMNS(journal_columns), print_journal}, {"partition", COLUMNS(partition_columns), print_partitions},
+    {"group", COLUMNS(group_columns), print_groups},      {"source", COLUMNS(source_columns), print_sources},
+    {"file", COLUMNS(file_columns), print_file},
 };
 
 /* --- the command --------------------------------------------------------------------------------------- */
@@ -327,7 +419,8 @@ const struct ow_command ow_command_status = {
         "and whether a relay is at work on it. Of a journal: its topics and partitions with the first offset that is "
         "there and the next one to come, the consumer groups with their lag, the positions of its sources, and its "
         "size. Of a file: its size and when it was written last.\n\n"
-        "With -o jsonl each line is an object with a member \"kind\": outbox, journal, partition, group, source or "
+        "With -o jsonl each line is an object with a member \"kind\": outbox, lease, journal, partition, group, source "
+        "or "
         "file. Nothing is changed or locked.",
     .examples = examples,
     .options = options,

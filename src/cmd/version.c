@@ -1,7 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What this program is, and which stores and brokers it was built with. */
 #include <sqlite3.h>
+#include <stdio.h>
 #include <yaml.h>
+#if OW_WITH_POSTGRES
+#include <libpq-fe.h>
+#endif
 #if OW_WITH_KAFKA
 #include <librdkafka/rdkafka.h>
 #endif
@@ -27,6 +31,16 @@ static const char *kafka_library(void)
 #endif
 }
 
+/* "15.18"; empty: the build has none. */
+static const char *postgres_library(char to[16])
+{
+    to[0] = '\0';
+#if OW_WITH_POSTGRES
+    (void)snprintf(to, 16, "%d.%d", PQlibVersion() / 10000, PQlibVersion() % 10000);
+#endif
+    return to;
+}
+
 /* "sqlite" or "postgres, mariadb": the schemes of one kind that this build has, or those it has not. */
 static void add_list(struct ow_buf *to, enum ow_url_kind kind, bool is_supported)
 {
@@ -40,8 +54,11 @@ static void add_list(struct ow_buf *to, enum ow_url_kind kind, bool is_supported
 
 static void print_text(struct ow_buf *to)
 {
+    char libpq[16];
     ow_buf_printf(to, "onewrite %s (%s build)\n", OW_VERSION, OW_PRESET);
     ow_buf_printf(to, "libraries:  SQLite %s, libyaml %s", sqlite3_libversion(), yaml_get_version_string());
+    if (*postgres_library(libpq))
+        ow_buf_printf(to, ", libpq %s", libpq);
     if (kafka_library())
         ow_buf_printf(to, ", librdkafka %s", kafka_library());
     ow_buf_add_char(to, '\n');
@@ -68,8 +85,11 @@ static void add_object(struct ow_buf *to, const char *name, enum ow_url_kind kin
 
 static void print_json(struct ow_buf *to)
 {
+    char libpq[16];
     ow_buf_printf(to, "{\"version\":\"%s\",\"build\":\"%s\",\"libraries\":{\"sqlite\":\"%s\",\"libyaml\":\"%s\"",
                   OW_VERSION, OW_PRESET, sqlite3_libversion(), yaml_get_version_string());
+    if (*postgres_library(libpq))
+        ow_buf_printf(to, ",\"libpq\":\"%s\"", libpq);
     if (kafka_library())
         ow_buf_printf(to, ",\"librdkafka\":\"%s\"", kafka_library());
     ow_buf_add_char(to, '}');

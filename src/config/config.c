@@ -212,6 +212,19 @@ static const struct ow_config_place *resolve(const struct checking *c, const cha
     return NULL;
 }
 
+static void check_postgres(const struct checking *c)
+{
+    struct ow_relay_draft *draft = c->draft;
+    struct ow_outbox_postgres_options *outbox = &draft->relay.postgres;
+    *outbox = draft->relay.store->url.postgres;
+    if (draft->after >= 0)
+        outbox->after = (enum ow_outbox_after)draft->after;
+    if (draft->keep_ms >= 0)
+        outbox->keep_marked_ms = draft->keep_ms;
+    if (draft->keep_ms >= 0 && outbox->after != OW_OUTBOX_MARK)
+        report_in(c, "from", "keep", "has no effect without after: mark; say both or neither");
+}
+
 static void check_outbox(const struct checking *c)
 {
     struct ow_relay_draft *draft = c->draft;
@@ -219,10 +232,17 @@ static void check_outbox(const struct checking *c)
     if (draft->table && strcmp(draft->table, "onewrite_outbox") != 0 && strcmp(draft->table, "onewrite.outbox") != 0)
         report_in(c, "from", "outbox",
                   "this version of onewrite reads onewrite_outbox only; leave out this key, or rename the table");
+    bool is_postgres = store && store->url.scheme && store->url.scheme->id == OW_SCHEME_POSTGRES;
     if (draft->by != OW_RELAY_BY_POLLING)
-        report_in(c, "from", "by", "a SQLite file has no log to read; use polling");
+        report_in(c, "from", "by",
+                  is_postgres ? "this version of onewrite reads PostgreSQL by polling; use polling"
+                              : "a SQLite file has no log to read; use polling");
     if (!store || !store->url.scheme)
         return;
+    if (is_postgres) {
+        check_postgres(c);
+        return;
+    }
     struct ow_outbox_polling_options *outbox = &draft->relay.outbox;
     *outbox = store->url.outbox;
     if (draft->after >= 0)

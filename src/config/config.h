@@ -25,6 +25,7 @@ struct ow_config_relay {
     char *name;
     const struct ow_config_place *store, *broker; /* the configuration's */
     struct ow_outbox_polling_options outbox;      /* of the store's URL, with what `from:` says on top */
+    struct ow_outbox_postgres_options postgres;   /* likewise; the scheme of the store says which counts */
     char *topic, *key;                            /* templates */
     struct ow_message_limits limits;
     struct ow_window_limits window; /* keeps_order is left to the relay */

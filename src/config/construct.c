@@ -3,6 +3,8 @@
 
 int ow_config_new_source(const struct ow_url *url, struct ow_source **ret, struct ow_error *err)
 {
+    if (url->scheme->id == OW_SCHEME_POSTGRES)
+        return ow_outbox_postgres_new(&url->postgres, ret, err);
     if (url->scheme->id != OW_SCHEME_SQLITE)
         return ow_error_set(err, OW_EINVALID, "%s names no store to read from", url->scheme->form);
     return ow_outbox_polling_new(&url->outbox, ret, err);
@@ -21,6 +23,7 @@ int ow_config_new_broker(const struct ow_url *url, struct ow_broker **ret, struc
         return ow_kafka_broker_new(&url->kafka, ret, err);
 #endif
     case OW_SCHEME_SQLITE:
+    case OW_SCHEME_POSTGRES:
     case OW_SCHEME_OTHER:
         break;
     }
@@ -29,6 +32,8 @@ int ow_config_new_broker(const struct ow_url *url, struct ow_broker **ret, struc
 
 int ow_config_new_relay_source(const struct ow_config_relay *relay, struct ow_source **ret, struct ow_error *err)
 {
+    if (relay->store->url.scheme->id == OW_SCHEME_POSTGRES)
+        return ow_outbox_postgres_new(&relay->postgres, ret, err);
     return ow_outbox_polling_new(&relay->outbox, ret, err);
 }
 

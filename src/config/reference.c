@@ -71,7 +71,7 @@ static void place_option(struct ow_buf *to, unsigned depth, const struct ow_opti
 static void places(struct ow_buf *to, unsigned depth, unsigned kind)
 {
     for (const struct ow_scheme *scheme = ow_schemes; scheme->name; scheme++) {
-        if (!scheme->is_supported || !(scheme->kinds & kind))
+        if (!scheme->is_supported || scheme->is_alias || !(scheme->kinds & kind))
             continue;
         comment(to, depth, scheme->help);
         indent(to, depth);

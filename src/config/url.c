@@ -5,6 +5,7 @@
 #include <strings.h>
 
 #include "config/url_kafka.h"
+#include "config/url_postgres.h"
 
 static const char *const afters[] = {[OW_OUTBOX_DELETE] = "delete", [OW_OUTBOX_MARK] = "mark", NULL};
 static const char *const fsyncs[] = {[OW_FSYNC_ALWAYS] = "always", [OW_FSYNC_NEVER] = "never", NULL};
@@ -74,16 +75,16 @@ static const struct ow_option file_options[] = {
         .name = scheme, .form = scheme "://", .id = OW_SCHEME_OTHER, .kinds = (kind) \
     }
 
-const struct ow_scheme ow_schemes[] = {
-#define POSTGRES(scheme)                                                                                               \
-    {                                                                                                                  \
-        .name = scheme, .form = scheme "://", .id = OW_SCHEME_POSTGRES, .kinds = OW_URL_STORE,                         \
-        .is_supported = OW_WITH_POSTGRES, .has_path = true, .options = ow_url_postgres_options, .sample_name = "shop", \
-        .sample = "postgres://localhost/shop",                                                                         \
-        .help = "A PostgreSQL database: postgres://USER@HOST:PORT/DATABASE, with any parameter of libpq beside\n"      \
-                "ours. TLS is verified in full unless the host is this machine or sslmode says otherwise.",            \
+#define POSTGRES(scheme, alias)                                                                                    \
+    {                                                                                                              \
+        .name = scheme, .form = scheme "://", .id = OW_SCHEME_POSTGRES, .kinds = OW_URL_STORE,                     \
+        .is_supported = OW_WITH_POSTGRES, .has_path = true, .is_alias = alias, .options = ow_url_postgres_options, \
+        .sample_name = "shop", .sample = "postgres://localhost/shop",                                              \
+        .help = "A PostgreSQL database: postgres://USER@HOST:PORT/DATABASE, with any parameter of libpq beside\n"  \
+                "ours. TLS is verified in full unless the host is this machine or sslmode says otherwise.",        \
     }
 
+const struct ow_scheme ow_schemes[] = {
     {.name = "sqlite",
      .form = "sqlite:",
      .id = OW_SCHEME_SQLITE,
@@ -122,8 +123,8 @@ const struct ow_scheme ow_schemes[] = {
      .sample_name = "screen",
      .sample = "stdout:",
      .help = "JSON lines on standard output."},
-    PLANNED("postgres", OW_URL_STORE),
-    PLANNED("postgresql", OW_URL_STORE),
+    POSTGRES("postgres", false),
+    POSTGRES("postgresql", true),
     PLANNED("mariadb", OW_URL_STORE),
     PLANNED("mysql", OW_URL_STORE),
     {.name = "kafka",
@@ -133,8 +134,8 @@ const struct ow_scheme ow_schemes[] = {
      .is_supported = OW_WITH_KAFKA,
      .has_path = true,
      .options = ow_url_kafka_options,
-     .sample_name = "kafka",
      .rest = "HOST:PORT,…",
+     .sample_name = "kafka",
      .sample = "kafka://localhost:9092",
      .help = "Apache Kafka."},
     PLANNED("amqp", OW_URL_BROKER),
@@ -150,7 +151,7 @@ void ow_url_list(unsigned kinds, struct ow_buf *to)
 {
     bool is_first = true;
     for (const struct ow_scheme *s = ow_schemes; s->name; s++) {
-        if (!s->is_supported || !(s->kinds & kinds))
+        if (!s->is_supported || s->is_alias || !(s->kinds & kinds))
             continue;
         ow_buf_printf(to, "%s%s", is_first ? "" : ", ", s->form);
         is_first = false;
@@ -213,7 +214,7 @@ static int refuse_scheme(const struct reading *r, struct ow_bytes name)
     OW_CLEANUP(ow_buf_done) struct ow_buf known = {0};
     for (const struct ow_scheme *s = ow_schemes; s->name; s++) {
         ow_nearest_offer(&nearest, s->name);
-        if (s->is_supported)
+        if (s->is_supported && !s->is_alias)
             ow_buf_printf(&known, "%s%s", known.size ? ", " : "", s->name);
     }
     if (r->is_secret)
@@ -299,6 +300,8 @@ static int read_path(struct reading *r, struct ow_url *url)
     const struct ow_scheme *scheme = url->scheme;
     if (scheme->id == OW_SCHEME_KAFKA)
         return ow_url_kafka_servers(url, path, r->is_secret, r->err);
+    if (scheme->id == OW_SCHEME_POSTGRES)
+        return ow_url_postgres_begin(url, path, r->err);
     if (!scheme->has_path) {
         if (path.size > 0)
             return ow_error_set(r->err, OW_EINVALID, "%s takes no path; leave out what comes after the colon",
@@ -362,6 +365,8 @@ static int read_option(const struct reading *r, struct ow_url *url, struct ow_by
     const struct ow_option *option = ow_option_find(url->scheme->options, name);
     /* librdkafka's properties have a point in their names, ours have not. */
     bool is_property = url->scheme->id == OW_SCHEME_KAFKA && name.size > 0 && memchr(name.data, '.', name.size);
+    if (!option && url->scheme->id == OW_SCHEME_POSTGRES && ow_url_postgres_is_parameter(name))
+        return ow_url_postgres_add(url, pair, r->err);
     if (!option && !is_property)
         return refuse_option(r, url->scheme, name);
     if (!equal)
@@ -418,7 +423,7 @@ static int read_url(struct reading *r, unsigned kinds, struct ow_url *url)
         r->rest = and? (struct ow_bytes){and+1, r->rest.size - pair.size - 1} : OW_NULL_BYTES;
         result = read_option(r, url, pair);
     }
-    return result;
+    return result == 0 && url->scheme->id == OW_SCHEME_POSTGRES ? ow_url_postgres_end(url, r->err) : result;
 }
 
 int ow_url_read(struct ow_bytes text, struct ow_bytes shown, unsigned kinds, struct ow_url *ret, struct ow_error *err)
@@ -447,6 +452,7 @@ int ow_url_check(const struct ow_url *url, struct ow_error *err)
     for (size_t i = 0; url->scheme->options[i].key; i++) {
         const struct ow_option *option = &url->scheme->options[i];
         bool has_effect = (url->scheme->id != OW_SCHEME_SQLITE || url->outbox.after == OW_OUTBOX_MARK) &&
+                          (url->scheme->id != OW_SCHEME_POSTGRES || url->postgres.after == OW_OUTBOX_MARK) &&
                           (url->scheme->id != OW_SCHEME_FILE || url->file.rotate_bytes > 0);
         if (option->needs && (url->given >> i & 1) && !has_effect)
             return ow_error_set(err, OW_EINVALID, "%s has no effect without %s; say both or neither", option->key,
@@ -471,6 +477,8 @@ void ow_url_done(struct ow_url *url)
     ow_url_kafka_done(&url->kafka);
     if (url->scheme && url->scheme->options)
         ow_option_done(url->scheme->options, url);
+    if (url->path && url->scheme && url->scheme->id == OW_SCHEME_POSTGRES)
+        explicit_bzero(url->path, strlen(url->path));
     free(url->path);
     free(url->text);
     *url = (struct ow_url){0};

@@ -6,6 +6,8 @@
  *     PATH?option=value&option=value
  *     kafka://HOST:PORT,HOST:PORT?option=value
  *
+ *     postgres://USER@HOST:PORT/DATABASE?option=value, the options ours or libpq's
+ *
  * In path and values %XX is one byte; a question mark that belongs to the path is written %3F, a percent
  * sign %25. One table of schemes says what there is, which of it this build can do, and which options it
  * takes; the same options may be said as keys beside `url:` in the configuration.
@@ -25,6 +27,7 @@ enum ow_scheme_id {
     OW_SCHEME_FILE,
     OW_SCHEME_STDOUT,
     OW_SCHEME_KAFKA,
+    OW_SCHEME_POSTGRES,
     OW_SCHEME_OTHER
 };
 
@@ -34,6 +37,7 @@ struct ow_scheme {
     enum ow_scheme_id id;
     unsigned kinds; /* of enum ow_url_kind */
     bool is_supported, has_path;
+    bool is_alias; /* another name of the one before: left out of lists */
     const struct ow_option *options; /* offsets in struct ow_url; NULL: it takes none */
     /* For the reference. `rest`: what follows the form; NULL: PATH, where there is a path. */
     const char *rest;
@@ -49,6 +53,7 @@ struct ow_url {
     uint32_t given;                 /* bit n: options[n] was said */
     /* The one of its scheme counts; their paths point to `path`. */
     struct ow_outbox_polling_options outbox;
+    struct ow_outbox_postgres_options postgres; /* its url is `path`, a URI for libpq: it may hold a password */
     struct ow_journal_options journal;
     struct ow_file_options file;
     struct ow_kafka_options kafka; /* its texts are the URL's, but for servers and text: `path` and `text` */

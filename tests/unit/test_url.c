@@ -103,12 +103,13 @@ static void test_file_and_stdout(void **state)
 static void test_schemes(void **state)
 {
     (void)state;
-    bad("foo:bar", OW_URL_BROKER, "unknown URL scheme \"foo\"; known: sqlite, journal, file, stdout" OR_KAFKA);
+    bad("foo:bar", OW_URL_BROKER,
+        "unknown URL scheme \"foo\"; known: sqlite, journal, file, stdout" OR_POSTGRES OR_KAFKA);
     bad("sqllite:bar", OW_URL_STORE, "unknown URL scheme \"sqllite\"; did you mean \"sqlite\"?");
     bad("shop.db", OW_URL_STORE, "\"shop.db\" is not a URL; write it as sqlite:shop.db");
     bad("bus.db", OW_URL_BROKER, "\"bus.db\" is not a URL; write it as journal:bus.db");
     bad("stdout", OW_URL_BROKER, "\"stdout\" is not a URL; write stdout:");
-    bad("", OW_URL_STORE, "\"\" is not a URL; it begins with one of sqlite:");
+    bad("", OW_URL_STORE, "\"\" is not a URL; it begins with one of sqlite:" OR_POSTGRES_URL);
     bad("1x:y", OW_URL_BROKER, "\"1x:y\" is not a URL; it begins with one of journal:, file:, stdout:" OR_KAFKA_URL);
     bad("sqlite:a\nb", OW_URL_STORE, "a URL cannot hold a line break or another control character");
     static const char *const planned[] = {"amqp", "amqps", "nats", "redis", "http", "https", NULL};
@@ -117,20 +118,21 @@ static void test_schemes(void **state)
         (void)snprintf(url, sizeof url, "%s://user:secret@localhost/x", planned[i]);
         (void)snprintf(
             message, sizeof message,
-            "this build of onewrite has no support for %s://; it has sqlite:, journal:, file:, stdout:" OR_KAFKA_URL,
+            "this build of onewrite has no support for %s://; it has sqlite:, journal:, file:, stdout:" OR_POSTGRES_URL
+                OR_KAFKA_URL,
             planned[i]);
         bad_secret(url, url, OW_URL_BROKER, OW_EUNSUPPORTED, message);
     }
-    bad_secret("postgresql://u:secret@h/d", "postgresql://u:secret@h/d", OW_URL_STORE, OW_EUNSUPPORTED,
-               "this build of onewrite has no support for postgresql://; it has sqlite:, journal:, file:, "
-               "stdout:" OR_KAFKA_URL);
+    bad_secret("mysql://u:secret@h/d", "mysql://u:secret@h/d", OW_URL_STORE, OW_EUNSUPPORTED,
+               "this build of onewrite has no support for mysql://; it has sqlite:, journal:, file:, "
+               "stdout:" OR_POSTGRES_URL OR_KAFKA_URL);
 }
 
 static void test_kinds(void **state)
 {
     (void)state;
-    bad("journal:x", OW_URL_STORE, "journal: names a broker, but a store is needed here: sqlite:");
-    bad("kafka://h", OW_URL_STORE, "kafka:// names a broker, but a store is needed here: sqlite:");
+    bad("journal:x", OW_URL_STORE, "journal: names a broker, but a store is needed here: sqlite:" OR_POSTGRES_URL);
+    bad("kafka://h", OW_URL_STORE, "kafka:// names a broker, but a store is needed here: sqlite:" OR_POSTGRES_URL);
     bad("sqlite:x", OW_URL_BROKER,
         "sqlite: names a store, but a broker is needed here: journal:, file:, stdout:" OR_KAFKA_URL);
     OW_CLEANUP(ow_url_done) struct ow_url any = good("sqlite:x", OW_URL_STORE | OW_URL_BROKER);
@@ -207,7 +209,7 @@ static void test_secrets_are_not_quoted(void **state)
         assert_null(strstr(err.text, "s3cret"));
     }
     bad_secret("s3cret:x", "${URL}", OW_URL_STORE, OW_EINVALID,
-               "unknown URL scheme in \"${URL}\"; known: sqlite, journal, file, stdout" OR_KAFKA);
+               "unknown URL scheme in \"${URL}\"; known: sqlite, journal, file, stdout" OR_POSTGRES OR_KAFKA);
     bad_secret("sqlite:x?kepp=1d", "${URL}", OW_URL_STORE, OW_EINVALID,
                "sqlite: has no option \"${URL}\"; known: after, keep");
     bad_secret("sqlite:x?after=s3cret", "${URL}", OW_URL_STORE, OW_EINVALID,

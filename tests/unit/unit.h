@@ -22,6 +22,15 @@
 #define OR_KAFKA_URL ""
 #endif
 
+/* And where it has libpq; it comes first. */
+#if OW_WITH_POSTGRES
+#define OR_POSTGRES     ", postgres"
+#define OR_POSTGRES_URL ", postgres://"
+#else
+#define OR_POSTGRES     ""
+#define OR_POSTGRES_URL ""
+#endif
+
 /* The text of an error names what it is about. */
 #define assert_text_has(text, part)                                 \
     do {                                                            \
