@@ -37,7 +37,7 @@ int ow_url_postgres_begin(struct ow_url *url, struct ow_bytes rest, struct ow_er
     if (rest.size < 2 || rest.data[0] != '/' || rest.data[1] != '/')
         return ow_error_set(err, OW_EINVALID, "%s needs two slashes: postgres://USER@HOST:PORT/DATABASE",
                             url->scheme->form);
-    ow_buf_add_text(&text, "postgres:");
+    ow_buf_printf(&text, "%s:", url->scheme->name);
     ow_buf_add_bytes(&text, rest);
     int r = ow_buf_check(&text, err);
     if (r < 0)

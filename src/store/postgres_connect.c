@@ -93,23 +93,53 @@ static int check_tls(const struct target *target, struct ow_error *err)
     return 0;
 }
 
-static void show(const PQconninfoOption *given, struct ow_buf *to)
+/* So that it reads back to the same, and is one line. */
+static void show_part(struct ow_buf *to, const char *text)
+{
+    static const char plain[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._~,/-";
+    for (; *text; text++) {
+        if (strchr(plain, *text))
+            ow_buf_add_char(to, *text);
+        else
+            ow_buf_printf(to, "%%%02X", (unsigned)(unsigned char)*text);
+    }
+}
+
+static void show_host(struct ow_buf *to, const char *host)
+{
+    if (strchr(host, ':') && strspn(host, "0123456789abcdefABCDEF:.") == strlen(host))
+        ow_buf_printf(to, "[%s]", host);
+    else
+        show_part(to, host);
+}
+
+static void show(const char *url, const PQconninfoOption *given, struct ow_buf *to)
 {
     const char *user = value_of(given, NULL, "user"), *host = value_of(given, NULL, "host");
     const char *address = value_of(given, NULL, "hostaddr"), *port = value_of(given, NULL, "port");
     const char *name = value_of(given, NULL, "dbname");
     host = host ? host : address;
-    ow_buf_add_text(to, "postgres://");
-    if (user)
-        ow_buf_printf(to, "%s@", user);
-    if (host && host[0] != '/') {
-        ow_buf_add_text(to, host);
-        if (port && !strchr(host, ','))
-            ow_buf_printf(to, ":%s", port);
+    bool is_folder = host && (host[0] == '/' || host[0] == '@');
+    ow_buf_printf(to, "%.*s://", (int)strcspn(url, ":"), url);
+    if (user) {
+        show_part(to, user);
+        ow_buf_add_char(to, '@');
     }
-    ow_buf_printf(to, "/%s", name ? name : "");
-    if (host && host[0] == '/')
-        ow_buf_printf(to, "?host=%s%s%s", host, port ? "&port=" : "", port ? port : "");
+    if (host && !is_folder) {
+        show_host(to, host);
+        if (port && !strchr(host, ',')) {
+            ow_buf_add_char(to, ':');
+            show_part(to, port);
+        }
+    }
+    ow_buf_add_char(to, '/');
+    show_part(to, name ? name : "");
+    if (is_folder) {
+        ow_buf_add_text(to, "?host=");
+        show_part(to, host);
+        ow_buf_add_text(to, port ? "&port=" : "");
+        show_part(to, port ? port : "");
+    }
 }
 
 int ow_postgres_check_url(const char *url, struct ow_buf *ret_shown, struct ow_error *err)
@@ -127,7 +157,7 @@ int ow_postgres_check_url(const char *url, struct ow_buf *ret_shown, struct ow_e
     int r = check_tls(&target, err);
     if (r < 0)
         return r;
-    show(given, ret_shown);
+    show(url, given, ret_shown);
     return ow_buf_check(ret_shown, err);
 }
 
@@ -146,7 +176,7 @@ static void flatten(const char *from, char *to, size_t size)
             to[n++] = ';';
             to[n++] = ' ';
         } else {
-            to[n++] = *from;
+            to[n++] = (unsigned char)*from < 0x20 ? '?' : *from;
         }
     }
     to[n] = '\0';
