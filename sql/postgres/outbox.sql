@@ -122,14 +122,33 @@ SELECT pg_try_advisory_lock(1869050983, hashtext($1::text || '/' || $2::bigint))
 -- name: lease_unlock
 SELECT pg_advisory_unlock(1869050983, hashtext($1::text || '/' || $2::bigint));
 
--- Relays that are there, this one included: each holds this lock together with the others.
+-- Relays that are connected, this one included: each holds this lock together with the others.
 -- name: relay_join
 SELECT pg_advisory_lock_shared(1869050983, 0);
 
--- name: relay_count
+-- name: relays_connected
 SELECT count(*) FROM pg_locks
 WHERE locktype = 'advisory' AND classid = 1869050983 AND objid = 0 AND objsubid = 2 AND granted
   AND database = (SELECT oid FROM pg_database WHERE datname = current_database());
+
+-- A relay that was stopped stays connected, but does not say any more that it lives. $1 holder, $2 milliseconds.
+-- name: relay_lives
+WITH gone AS (
+    DELETE FROM onewrite.lease WHERE name LIKE 'relay/%' AND expires_at < clock_timestamp() - interval '1 minute'
+        AND name <> 'relay/' || $1::text)
+INSERT INTO onewrite.lease (name, epoch, holder, expires_at)
+VALUES ('relay/' || $1::text, 0, $1::text, clock_timestamp() + $2::bigint * interval '1 millisecond')
+ON CONFLICT (name) DO UPDATE SET expires_at = excluded.expires_at;
+
+-- name: relay_leaves
+DELETE FROM onewrite.lease WHERE name = 'relay/' || $1::text;
+
+-- How many share the work: connected, and alive.
+-- name: relay_count
+SELECT least((SELECT count(*) FROM onewrite.lease WHERE name LIKE 'relay/%' AND expires_at > clock_timestamp()),
+             (SELECT count(*) FROM pg_locks
+              WHERE locktype = 'advisory' AND classid = 1869050983 AND objid = 0 AND objsubid = 2 AND granted
+                AND database = (SELECT oid FROM pg_database WHERE datname = current_database())));
 
 -- name: status
 SELECT count(*), (extract(epoch FROM clock_timestamp() - min(time)) * 1000)::bigint,

@@ -40,15 +40,27 @@ static struct ow_pg_outbox *self_of(struct ow_source *source)
 static const struct {
     const char *name, *sql;
 } statements[] = {
-    {"read_batch", ow_sql_pg_outbox_read_batch},   {"delete_rows", ow_sql_pg_outbox_delete_rows},
-    {"mark_rows", ow_sql_pg_outbox_mark_rows},     {"purge_marked", ow_sql_pg_outbox_purge_marked},
-    {"set_aside", ow_sql_pg_outbox_set_aside},     {"last_seq", ow_sql_pg_outbox_last_seq},
-    {"writers", ow_sql_pg_outbox_writers},         {"lease_make", ow_sql_pg_outbox_lease_make},
-    {"lease_look", ow_sql_pg_outbox_lease_look},   {"lease_take", ow_sql_pg_outbox_lease_take},
-    {"lease_renew", ow_sql_pg_outbox_lease_renew}, {"lease_free", ow_sql_pg_outbox_lease_free},
-    {"lease_probe", ow_sql_pg_outbox_lease_probe}, {"lease_unlock", ow_sql_pg_outbox_lease_unlock},
-    {"relay_join", ow_sql_pg_outbox_relay_join},   {"relay_count", ow_sql_pg_outbox_relay_count},
-    {"shards_read", ow_sql_pg_outbox_shards_read}, {"shards_write", ow_sql_pg_outbox_shards_write},
+    {"read_batch", ow_sql_pg_outbox_read_batch},
+    {"delete_rows", ow_sql_pg_outbox_delete_rows},
+    {"mark_rows", ow_sql_pg_outbox_mark_rows},
+    {"purge_marked", ow_sql_pg_outbox_purge_marked},
+    {"set_aside", ow_sql_pg_outbox_set_aside},
+    {"last_seq", ow_sql_pg_outbox_last_seq},
+    {"writers", ow_sql_pg_outbox_writers},
+    {"lease_make", ow_sql_pg_outbox_lease_make},
+    {"lease_look", ow_sql_pg_outbox_lease_look},
+    {"lease_take", ow_sql_pg_outbox_lease_take},
+    {"lease_renew", ow_sql_pg_outbox_lease_renew},
+    {"lease_free", ow_sql_pg_outbox_lease_free},
+    {"lease_probe", ow_sql_pg_outbox_lease_probe},
+    {"lease_unlock", ow_sql_pg_outbox_lease_unlock},
+    {"relay_join", ow_sql_pg_outbox_relay_join},
+    {"relay_count", ow_sql_pg_outbox_relay_count},
+    {"relays_connected", ow_sql_pg_outbox_relays_connected},
+    {"relay_lives", ow_sql_pg_outbox_relay_lives},
+    {"relay_leaves", ow_sql_pg_outbox_relay_leaves},
+    {"shards_read", ow_sql_pg_outbox_shards_read},
+    {"shards_write", ow_sql_pg_outbox_shards_write},
 };
 
 /* The one result of what was sent. */
@@ -155,6 +167,7 @@ static void disconnect(struct ow_pg_outbox *o)
     o->store = NULL;
     o->conn = NULL;
     o->has_agreed = false;
+    o->next_alive_ms = 0;
 }
 
 static void outbox_close(struct ow_source *source)

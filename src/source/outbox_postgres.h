@@ -58,7 +58,7 @@ struct ow_pg_outbox {
     uint32_t shard_count;
     bool has_agreed;     /* with the others on shard_count, on this connection */
     bool has_lost_shard; /* somebody else has worked on what was ours */
-    int64_t next_renew_ms, next_balance_ms;
+    int64_t next_renew_ms, next_balance_ms, next_alive_ms;
     /* entries[head … tail), positions rising */
     struct ow_pg_entry *entries;
     size_t head, tail, capacity;

@@ -143,6 +143,19 @@ static int read_looks(struct ow_pg_outbox *o, struct look looks[OW_OUTBOX_SHARDS
     return r;
 }
 
+/* That it is alive, and for how long that is good. */
+static int say_alive(struct ow_pg_outbox *o, int64_t now_ms, struct ow_error *err)
+{
+    PGresult *result = NULL;
+    if (now_ms < o->next_alive_ms)
+        return 0;
+    o->next_alive_ms = now_ms + RENEW_MS;
+    int r = ow_pg_outbox_exec(o, "relay_lives", 2, (const char *const[]){o->holder, LEASE_MS_TEXT}, NULL, NULL, 0,
+                              &result, err);
+    PQclear(result);
+    return r;
+}
+
 static int read_share(struct ow_pg_outbox *o, uint32_t *ret, struct ow_error *err)
 {
     int64_t relays = 1;
@@ -190,7 +203,7 @@ static int agree_on_shards(struct ow_pg_outbox *o, struct ow_error *err)
         return r;
     r = ask_number(o, "shards_read", 1, (const char *const[]){wanted}, &count, err);
     if (r == 0 && o->options.shards && count != o->options.shards) {
-        r = ask_number(o, "relay_count", 0, NULL, &relays, err);
+        r = ask_number(o, "relays_connected", 0, NULL, &relays, err);
         if (r == 0 && relays > 1)
             r = ow_error_set(err, OW_EINVALID,
                              "%s: the relays at work have cut the keys into %" PRId64
@@ -227,7 +240,10 @@ int ow_pg_leases_open(struct ow_pg_outbox *o, struct ow_error *err)
         was_ours[i] = o->shards[i].state != OW_PG_SHARD_FREE;
         o->shards[i].state = OW_PG_SHARD_FREE;
     }
+    int64_t now = ow_clock_monotonic_ms();
     int r = agree_on_shards(o, err);
+    if (r == 0)
+        r = say_alive(o, now, err);
     if (r == 0)
         r = read_share(o, &share, err);
     if (r == 0)
@@ -236,7 +252,6 @@ int ow_pg_leases_open(struct ow_pg_outbox *o, struct ow_error *err)
         return r;
     for (uint32_t i = 0; i < before; i++)
         o->has_lost_shard |= was_ours[i] && (o->shards[i].state == OW_PG_SHARD_FREE || before != o->shard_count);
-    int64_t now = ow_clock_monotonic_ms();
     o->next_renew_ms = now + RENEW_MS;
     o->next_balance_ms = now + BALANCE_MS;
     if (ow_pg_leases_held(o) == 0)
@@ -280,7 +295,9 @@ int ow_pg_leases_tend(struct ow_pg_outbox *o, int64_t now_ms, struct ow_error *e
     int r = 0;
     if (now_ms >= o->next_renew_ms) {
         o->next_renew_ms = now_ms + RENEW_MS;
-        r = renew(o, err);
+        r = say_alive(o, now_ms, err);
+        if (r == 0)
+            r = renew(o, err);
     }
     if (r == 0 && now_ms >= o->next_balance_ms) {
         o->next_balance_ms = now_ms + BALANCE_MS;
@@ -296,4 +313,13 @@ void ow_pg_leases_close(struct ow_pg_outbox *o)
         if (o->shards[i].state != OW_PG_SHARD_FREE && o->conn && PQstatus(o->conn) == CONNECTION_OK &&
             o->shards[i].outstanding == 0 && release(o, i, &ignored) < 0)
             return; /* the end of the connection gives them up */
+    if (o->conn && PQstatus(o->conn) == CONNECTION_OK) {
+        PGresult *result = NULL;
+        int r = ow_pg_outbox_exec(o, "relay_leaves", 1, (const char *const[]){o->holder}, NULL, NULL, 0, &result,
+                                  &ignored);
+        if (r < 0) {
+            /* It counts for some seconds more. */
+        }
+        PQclear(result);
+    }
 }
