@@ -24,6 +24,11 @@
     X(JOURNAL_MID_PUBLISH, "journal.mid-publish", "one record was inserted, not committed")          \
     X(JOURNAL_BEFORE_COMMIT, "journal.before-commit", "offsets and position written, not committed") \
     X(JOURNAL_AFTER_COMMIT, "journal.after-commit", "committed, nobody knows yet")                   \
+    X(LOG_SLOT_MADE, "log.slot-made", "the slot was made, nothing of its snapshot was read")         \
+    X(LOG_MID_SNAPSHOT, "log.mid-snapshot", "a row of the snapshot was read")                        \
+    X(LOG_MID_REPLAY, "log.mid-replay", "a row of a large transaction was read back")                \
+    X(LOG_BEFORE_RECORD, "log.before-record", "before a position is recorded beside the log")        \
+    X(LOG_AFTER_RECORD, "log.after-record", "a position is on record, the server was not told")      \
     X(FILE_AFTER_WRITE, "file.after-write", "lines were written, not yet synced")                    \
     X(FILE_AFTER_SYNC, "file.after-sync", "lines were synced, nobody knows yet")                     \
     X(FILE_MID_ROTATE, "file.mid-rotate", "old file renamed, new one not yet there")

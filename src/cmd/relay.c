@@ -7,21 +7,39 @@
 struct relay_options {
     const char *topic, *key;
     int64_t wait_ms, messages_max, bytes_max, payload_max;
-    bool until_end;
-    int by; /* an index in `bys` */
+    bool until_end, exactly_once, accepts_gap;
+    const char *outbox, *slot;
+    int by, prune; /* indexes in `bys` and `prunes` */
 };
 
-static const char *const bys[] = {"polling", NULL};
+static const char *const bys[] = {[OW_RELAY_BY_AUTO] = "auto",
+                                  [OW_RELAY_BY_POLLING] = "polling",
+                                  [OW_RELAY_BY_LOG] = "log",
+                                  [OW_RELAY_BY_MESSAGE] = "message",
+                                  NULL};
+static const char *const prunes[] = {[OW_PRUNE_AFTER_CONFIRM] = "after_confirm", [OW_PRUNE_NEVER] = "never", NULL};
 
 static const struct ow_flag flags[] = {
     {"topic", 't', "TEMPLATE", OW_FLAG_STRING, "outbox.event.${!aggregatetype}", "the topic of a message",
      offsetof(struct relay_options, topic), NULL, 0, 0},
     {"key", 'k', "TEMPLATE", OW_FLAG_STRING, "${!aggregateid}",
      "the key of a message; the messages of a key keep their order", offsetof(struct relay_options, key), NULL, 0, 0},
-    {"by", 0, "HOW", OW_FLAG_CHOICE, "polling", "how the outbox is read", offsetof(struct relay_options, by), bys, 0,
-     0},
+    {"by", 0, "HOW", OW_FLAG_CHOICE, "auto", "how the outbox is read; auto is log for PostgreSQL, polling for SQLite",
+     offsetof(struct relay_options, by), bys, 0, 0},
+    {"outbox", 0, "TABLE", OW_FLAG_STRING, NULL, "by log: another outbox table than onewrite.outbox, as SCHEMA.TABLE",
+     offsetof(struct relay_options, outbox), NULL, 0, 0},
+    {"slot", 0, "NAME", OW_FLAG_STRING, NULL, "by log or message: the slot, if not onewrite_DATABASE_log or _message",
+     offsetof(struct relay_options, slot), NULL, 0, 0},
+    {"prune", 0, "WHEN", OW_FLAG_CHOICE, "after_confirm", "by log: when confirmed rows leave onewrite.outbox",
+     offsetof(struct relay_options, prune), prunes, 0, 0},
+    {"accept-gap", 0, NULL, OW_FLAG_BOOL, NULL,
+     "by log or message: go on although the log does not reach back to the recorded position; say it once",
+     offsetof(struct relay_options, accepts_gap), NULL, 0, 0},
     {"until-end", 0, NULL, OW_FLAG_BOOL, NULL, "end when the outbox is empty, instead of waiting for more",
      offsetof(struct relay_options, until_end), NULL, 0, 0},
+    {"exactly-once", 0, NULL, OW_FLAG_BOOL, NULL,
+     "in transactions that carry the position of the source; Kafka, and a source by log",
+     offsetof(struct relay_options, exactly_once), NULL, 0, 0},
     {"wait", 'w', "DURATION", OW_FLAG_DURATION, "0", "at the start, how long to wait for a side that cannot be reached",
      offsetof(struct relay_options, wait_ms), NULL, 0, 0},
     {"window-messages", 0, "N", OW_FLAG_INTEGER, "10000", "at most so many messages in flight",
@@ -50,6 +68,16 @@ static const struct ow_example examples[] = {
     {0},
 };
 
+static int want_exactly_once(struct ow_url *to, struct ow_error *err)
+{
+    if (to->scheme->id != OW_SCHEME_KAFKA)
+        return ow_error_set(err, OW_EUSAGE,
+                            "--exactly-once is for kafka://; a journal keeps it by itself, and %s cannot",
+                            to->scheme->form);
+    to->kafka.delivery = OW_KAFKA_EXACTLY_ONCE;
+    return 0;
+}
+
 static int new_pipeline(const struct relay_options *options, char *const *urls, int ended_fd, struct ow_pipeline **ret,
                         struct ow_error *err)
 {
@@ -58,6 +86,17 @@ static int new_pipeline(const struct relay_options *options, char *const *urls, 
     int r = ow_command_url(urls[0], OW_URL_STORE, &from, err);
     if (r == 0)
         r = ow_command_url(urls[1], OW_URL_BROKER, &to, err);
+    if (r == 0 && options->exactly_once)
+        r = want_exactly_once(&to, err);
+    const struct ow_config_log log = {.table = options->outbox,
+                                      .slot = options->slot,
+                                      .prune = (uint32_t)options->prune,
+                                      .accepts_gap = options->accepts_gap};
+    enum ow_relay_by by = (enum ow_relay_by)options->by;
+    if (r == 0)
+        r = ow_config_check_by(&from, &by, &log, err);
+    if (r == 0)
+        r = ow_config_check_delivery(&to, by != OW_RELAY_BY_POLLING, err);
     if (r < 0)
         return r;
     ow_relay_options_default(&p.relay);
@@ -68,7 +107,8 @@ static int new_pipeline(const struct relay_options *options, char *const *urls, 
     p.relay.window.count_max = (uint32_t)options->messages_max;
     p.relay.window.bytes_max = (size_t)options->bytes_max;
     p.relay.limits.payload_bytes_max = (size_t)options->payload_max;
-    r = ow_config_new_source(&from, &p.source, err);
+    p.relay.ends_at_end = options->until_end;
+    r = ow_config_new_source(&from, by, &log, &p.source, err);
     if (r < 0)
         return r;
     r = ow_config_new_broker(&to, &p.broker, err);

@@ -54,6 +54,7 @@ static int new_pipeline(const struct runner *runner, const struct ow_config_rela
                                     .ended_fd = runner->daemon.ended_fd};
     ow_relay_options_default(&p.relay);
     ow_config_set_relay_options(relay, &p.relay);
+    p.relay.ends_at_end = runner->options->until_end;
     int r = ow_config_new_relay_source(relay, &p.source, err);
     if (r < 0)
         return r;

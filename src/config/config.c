@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "config/construct.h"
 #include "config/read.h"
 #include "config/schema.h"
 
@@ -225,21 +226,35 @@ static void check_postgres(const struct checking *c)
         report_in(c, "from", "keep", "has no effect without after: mark; say both or neither");
 }
 
+/* SQLite's only outbox, and PostgreSQL's own, have their names: no other table can be polled. */
+static bool is_usual_table(const char *table)
+{
+    return strcmp(table, "onewrite_outbox") == 0 || strcmp(table, "onewrite.outbox") == 0;
+}
+
+static void check_by(const struct checking *c)
+{
+    struct ow_config_relay *relay = &c->draft->relay;
+    struct ow_error err;
+    const struct ow_config_log log = {.slot = relay->slot};
+    if (ow_config_check_by(&relay->store->url, &relay->by, &log, &err) < 0)
+        report_in(c, "from", relay->slot && relay->by == OW_RELAY_BY_POLLING ? "slot" : "by", "%s", err.text);
+    bool is_polled = relay->by == OW_RELAY_BY_POLLING || relay->store->url.scheme->id == OW_SCHEME_SQLITE;
+    if (relay->table && is_polled && !is_usual_table(relay->table))
+        report_in(c, "from", "outbox",
+                  "this version of onewrite polls its own outbox only; leave out this key, or rename the table");
+    else if (relay->table && relay->by == OW_RELAY_BY_MESSAGE)
+        report_in(c, "from", "outbox", "by message there is no outbox table; leave out this key, or read by log");
+}
+
 static void check_outbox(const struct checking *c)
 {
     struct ow_relay_draft *draft = c->draft;
     const struct ow_config_place *store = draft->relay.store;
-    if (draft->table && strcmp(draft->table, "onewrite_outbox") != 0 && strcmp(draft->table, "onewrite.outbox") != 0)
-        report_in(c, "from", "outbox",
-                  "this version of onewrite reads onewrite_outbox only; leave out this key, or rename the table");
-    bool is_postgres = store && store->url.scheme && store->url.scheme->id == OW_SCHEME_POSTGRES;
-    if (draft->by != OW_RELAY_BY_POLLING)
-        report_in(c, "from", "by",
-                  is_postgres ? "this version of onewrite reads PostgreSQL by polling; use polling"
-                              : "a SQLite file has no log to read; use polling");
     if (!store || !store->url.scheme)
         return;
-    if (is_postgres) {
+    check_by(c);
+    if (store->url.scheme->id == OW_SCHEME_POSTGRES) {
         check_postgres(c);
         return;
     }
@@ -281,6 +296,10 @@ static void check_relay(const struct checking *c)
     draft->relay.store = resolve(c, "from", "store", draft->store, config->stores, config->store_count);
     draft->relay.broker = resolve(c, "to", "broker", draft->broker, config->brokers, config->broker_count);
     check_outbox(c);
+    struct ow_error err;
+    if (draft->relay.broker && draft->relay.broker->url.scheme &&
+        ow_config_check_delivery(&draft->relay.broker->url, draft->relay.by != OW_RELAY_BY_POLLING, &err) < 0)
+        report_in(c, "to", "broker", "%s", err.text);
     if (draft->relay.retry.max_ms < draft->relay.retry.initial_ms)
         report_in(c, "retry", "max", "is less than initial; make it at least as long");
     check_against_others(c);
@@ -296,6 +315,7 @@ static int read_relay(struct ow_reader *reader, const yaml_node_t *node, struct 
         check_relay(&(struct checking){reader, node, &draft, config});
         config->relays[config->relay_count++] = draft.relay;
         draft.relay.name = draft.relay.topic = draft.relay.key = NULL;
+        draft.relay.table = draft.relay.slot = NULL;
     }
     ow_option_done(ow_relay_options, &draft);
     return r;
@@ -393,6 +413,8 @@ void ow_config_free(struct ow_config *config)
         free(config->relays[i].name);
         free(config->relays[i].topic);
         free(config->relays[i].key);
+        free(config->relays[i].table);
+        free(config->relays[i].slot);
     }
     free(config->stores);
     free(config->brokers);

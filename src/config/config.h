@@ -21,11 +21,22 @@ struct ow_config_place { /* a store or a broker */
     struct ow_url url; /* scheme NULL: its definition is wrong (never in a configuration that was given out) */
 };
 
+enum ow_relay_by { OW_RELAY_BY_AUTO, OW_RELAY_BY_POLLING, OW_RELAY_BY_LOG, OW_RELAY_BY_MESSAGE };
+
+struct ow_config_log { /* what may be said of a source by log or by message; zeroed: nothing */
+    const char *table, *slot;
+    uint32_t prune; /* enum ow_postgres_log_prune */
+    bool accepts_gap;
+};
+
 struct ow_config_relay {
     char *name;
     const struct ow_config_place *store, *broker; /* the configuration's */
     struct ow_outbox_polling_options outbox;      /* of the store's URL, with what `from:` says on top */
     struct ow_outbox_postgres_options postgres;   /* likewise; the scheme of the store says which counts */
+    enum ow_relay_by by;                          /* not AUTO */
+    char *table, *slot;                           /* by log; NULL: the usual ones */
+    uint32_t prune;                               /* enum ow_postgres_log_prune */
     char *topic, *key;                            /* templates */
     struct ow_message_limits limits;
     struct ow_window_limits window; /* keeps_order is left to the relay */

@@ -1,10 +1,44 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "config/construct.h"
 
-int ow_config_new_source(const struct ow_url *url, struct ow_source **ret, struct ow_error *err)
+int ow_config_check_by(const struct ow_url *url, enum ow_relay_by *by, const struct ow_config_log *log,
+                       struct ow_error *err)
+{
+    bool has_log = url->scheme->id == OW_SCHEME_POSTGRES;
+    if (*by == OW_RELAY_BY_AUTO)
+        *by = has_log ? OW_RELAY_BY_LOG : OW_RELAY_BY_POLLING;
+    if (*by != OW_RELAY_BY_POLLING && !has_log)
+        return ow_error_set(err, OW_EUSAGE, "%s has no log to read; use polling", url->scheme->form);
+    const char *said = log->table ? "outbox" : log->slot ? "slot" : log->accepts_gap ? "accept-gap" : NULL;
+    if (*by == OW_RELAY_BY_POLLING && said)
+        return ow_error_set(err, OW_EUSAGE, "%s is for a source that is read by log", said);
+    if (*by == OW_RELAY_BY_MESSAGE && log->table)
+        return ow_error_set(err, OW_EUSAGE, "by message there is no outbox table; leave it out, or read by log");
+    return 0;
+}
+
+static int new_postgres_source(const struct ow_outbox_postgres_options *outbox, enum ow_relay_by by,
+                               const struct ow_config_log *log, struct ow_source **ret, struct ow_error *err)
+{
+    if (by == OW_RELAY_BY_POLLING)
+        return ow_outbox_postgres_new(outbox, ret, err);
+    const struct ow_postgres_log_options options = {
+        .url = outbox->url,
+        .shown = outbox->shown,
+        .by_message = by == OW_RELAY_BY_MESSAGE,
+        .table = log->table,
+        .slot = log->slot,
+        .prune = log->prune,
+        .accepts_gap = log->accepts_gap,
+    };
+    return ow_postgres_log_new(&options, ret, err);
+}
+
+int ow_config_new_source(const struct ow_url *url, enum ow_relay_by by, const struct ow_config_log *log,
+                         struct ow_source **ret, struct ow_error *err)
 {
     if (url->scheme->id == OW_SCHEME_POSTGRES)
-        return ow_outbox_postgres_new(&url->postgres, ret, err);
+        return new_postgres_source(&url->postgres, by, log, ret, err);
     if (url->scheme->id != OW_SCHEME_SQLITE)
         return ow_error_set(err, OW_EINVALID, "%s names no store to read from", url->scheme->form);
     return ow_outbox_polling_new(&url->outbox, ret, err);
@@ -30,10 +64,20 @@ int ow_config_new_broker(const struct ow_url *url, struct ow_broker **ret, struc
     return ow_error_set(err, OW_EINVALID, "%s names no broker to publish to", url->scheme->form);
 }
 
+int ow_config_check_delivery(const struct ow_url *broker, bool source_is_log, struct ow_error *err)
+{
+    if (source_is_log || broker->scheme->id != OW_SCHEME_KAFKA || broker->kafka.delivery != OW_KAFKA_EXACTLY_ONCE)
+        return 0;
+    return ow_error_set(err, OW_EUNSUPPORTED,
+                        "exactly once needs a source that is read by log: rows that are polled have no position of "
+                        "which everything before is known to be accepted");
+}
+
 int ow_config_new_relay_source(const struct ow_config_relay *relay, struct ow_source **ret, struct ow_error *err)
 {
+    const struct ow_config_log log = {.table = relay->table, .slot = relay->slot, .prune = relay->prune};
     if (relay->store->url.scheme->id == OW_SCHEME_POSTGRES)
-        return ow_outbox_postgres_new(&relay->postgres, ret, err);
+        return new_postgres_source(&relay->postgres, relay->by, &log, ret, err);
     return ow_outbox_polling_new(&relay->outbox, ret, err);
 }
 

@@ -9,8 +9,12 @@ static const char *const levels[] = {
     [OW_LOG_DEBUG] = "debug", [OW_LOG_INFO] = "info", [OW_LOG_WARN] = "warn", [OW_LOG_ERROR] = "error", NULL};
 static const char *const formats[] = {
     [OW_LOG_AUTO] = "auto", [OW_LOG_TEXT] = "text", [OW_LOG_LOGFMT] = "logfmt", [OW_LOG_JSON] = "json", NULL};
-static const char *const bys[] = {
-    [OW_RELAY_BY_POLLING] = "polling", [OW_RELAY_BY_LOG] = "log", [OW_RELAY_BY_MESSAGE] = "message", NULL};
+static const char *const bys[] = {[OW_RELAY_BY_AUTO] = "auto",
+                                  [OW_RELAY_BY_POLLING] = "polling",
+                                  [OW_RELAY_BY_LOG] = "log",
+                                  [OW_RELAY_BY_MESSAGE] = "message",
+                                  NULL};
+static const char *const prunes[] = {[OW_PRUNE_AFTER_CONFIRM] = "after_confirm", [OW_PRUNE_NEVER] = "never", NULL};
 static const char *const afters[] = {[OW_OUTBOX_DELETE] = "delete", [OW_OUTBOX_MARK] = "mark", NULL};
 
 static const struct ow_option log_options[] = {
@@ -38,15 +42,29 @@ static const struct ow_option from_options[] = {
      RELAY(store)},
     {.key = "outbox",
      .type = OW_OPTION_TEXT,
-     .fallback = "onewrite_outbox",
-     .help = "The outbox table. This version of onewrite reads onewrite_outbox only.",
-     RELAY(table)},
+     .sample = "onewrite.outbox",
+     .help = "The outbox table, as SCHEMA.TABLE; by log any with the columns id, aggregatetype,\n"
+             "aggregateid, type and payload. Default: ours.",
+     RELAY(relay.table)},
     {.key = "by",
      .type = OW_OPTION_CHOICE,
-     .fallback = "polling",
+     .fallback = "auto",
      .choices = bys,
-     .help = "How the outbox is read. SQLite: polling.",
-     RELAY(by)},
+     .help = "How the outbox is read. SQLite: polling. PostgreSQL: log, polling, or message, which\n"
+             "needs no table. auto: log where there is one.",
+     RELAY(relay.by)},
+    {.key = "slot",
+     .type = OW_OPTION_TEXT,
+     .sample = "onewrite_shop_log",
+     .help = "By log or message: the replication slot. Default: onewrite_DATABASE_log or _message.",
+     RELAY(relay.slot)},
+    {.key = "prune",
+     .type = OW_OPTION_CHOICE,
+     .fallback = "after_confirm",
+     .choices = prunes,
+     .help = "By log: when confirmed rows leave onewrite.outbox: after_confirm or never. Other tables\n"
+             "are left alone.",
+     RELAY(relay.prune)},
     {.key = "after",
      .type = OW_OPTION_CHOICE,
      .choices = afters,

@@ -16,15 +16,11 @@ struct ow_config_draft {
     const yaml_node_t *stores, *brokers, *relays;
 };
 
-enum ow_relay_by { OW_RELAY_BY_POLLING, OW_RELAY_BY_LOG, OW_RELAY_BY_MESSAGE };
-
 struct ow_relay_draft {
     struct ow_config_relay relay;
     char *store, *broker; /* names */
-    char *table;          /* from.outbox */
-    enum ow_relay_by by;
-    int32_t after;   /* an enum ow_outbox_after; -1: not said */
-    int64_t keep_ms; /* -1: not said */
+    int32_t after;        /* an enum ow_outbox_after; -1: not said */
+    int64_t keep_ms;      /* -1: not said */
 };
 
 extern const struct ow_option ow_config_options[]; /* offsets in struct ow_config_draft */

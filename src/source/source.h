@@ -23,6 +23,10 @@ struct ow_source;
 struct ow_source_ops {
     const char *name;  /* "outbox by polling" */
     bool commits_late; /* a message may turn up below a position that was accepted before: several writers */
+    /* Its positions are places in a log that anybody may read again: what lies at or before the position that it is
+       resumed at is not yielded, and a broker may keep that position (see is_recorded). To confirm costs a write:
+       it is done for many messages at once. The slots idle_position and is_at_end are there. */
+    bool is_log;
 
     /* Connects and makes sure that this is the only relay at work on it: OW_ESTANDBY if another is (call
        again later). Any other error is as the store's. */
@@ -52,12 +56,21 @@ struct ow_source_ops {
        blocked: a lease is renewed, a server is told that its reader lives. Called at every step of the relay;
        cheap when nothing is due; adds the next deadline to `wait`. NULL: there is nothing of the kind. */
     int (*tend)(struct ow_source *source, struct ow_wait *wait, struct ow_error *err);
+    /* Of a log. Nothing that was yielded is unconfirmed, and the log has gone on without a message: a position behind
+       all of that, to be recorded and confirmed like one. False: there is none now. Asked at every step; the source
+       keeps the pace. */
+    bool (*idle_position)(struct ow_source *source, struct ow_position *ret);
+    /* Of a log. Everything that was committed before it was opened has been yielded, and what confirming has brought
+       about is done. */
+    bool (*is_at_end)(struct ow_source *source);
     void (*close)(struct ow_source *source);   /* may be opened again */
     void (*discard)(struct ow_source *source); /* closes and frees */
 };
 
 struct ow_source {
     const struct ow_source_ops *ops;
+    bool is_recorded; /* set by the relay: the broker keeps the positions of this log, so the source keeps none itself */
+    bool hurries;     /* set by the relay: the end is near; nothing is put off to be done together with more */
 };
 
 /* --- an outbox table in a store, by polling (outbox_polling.c) --------------------------------------- */
@@ -87,5 +100,24 @@ struct ow_outbox_postgres_options {
 /* OW_EUNSUPPORTED in a build without libpq. */
 int ow_outbox_postgres_new(const struct ow_outbox_postgres_options *options, struct ow_source **ret,
                            struct ow_error *err) OW_MUST_CHECK;
+
+/* --- PostgreSQL's log: an outbox table, or logical messages (postgres_log*.c) -------------------------- */
+
+enum ow_postgres_log_prune { OW_PRUNE_AFTER_CONFIRM, OW_PRUNE_NEVER };
+
+/* Texts are copied; NULL and 0 have the default. */
+struct ow_postgres_log_options {
+    const char *url, *shown;   /* a libpq URI with its secrets, and what messages call it */
+    bool by_message;           /* logical messages with the prefix "onewrite", in place of a table */
+    const char *table;         /* schema.table; NULL: onewrite.outbox */
+    const char *slot;          /* NULL: onewrite_<database>_<log|message> */
+    const char *publication;   /* NULL: onewrite_outbox; for a table of another name that of the slot */
+    uint32_t prune;            /* enum ow_postgres_log_prune; rows of another table than onewrite.outbox are left alone */
+    bool accepts_gap;          /* a person says: go on, though the log has a gap */
+    const char *spill_folder;  /* for transactions in progress that are too large for memory; NULL: $TMPDIR or /tmp */
+};
+/* OW_EUNSUPPORTED in a build without libpq. OW_EINVALID: an option is wrong. */
+int ow_postgres_log_new(const struct ow_postgres_log_options *options, struct ow_source **ret,
+                        struct ow_error *err) OW_MUST_CHECK;
 
 #endif

@@ -320,9 +320,9 @@ static void test_from(void **state)
              "- name: b\n"
              "  from: { store: other, after: keep, by: magic }\n"
              "  to: { broker: bus, topic: \"${BROKEN}\" }\n",
-        "c.yaml:9:34: relays[0].from.outbox: this version of onewrite reads onewrite_outbox only; "
+        "c.yaml:9:34: relays[0].from.outbox: this version of onewrite polls its own outbox only; "
         "leave out this key, or rename the table\n"
-        "c.yaml:9:49: relays[0].from.by: a SQLite file has no log to read; use polling\n"
+        "c.yaml:9:49: relays[0].from.by: sqlite: has no log to read; use polling\n"
         "c.yaml:9:60: relays[0].from.keep: has no effect without after: mark; say both or neither\n"
         "c.yaml:10:29: relays[0].to.topic: template \"${!colour}\", character 1: write ${!FIELD} with one of id, "
         "topic, "
@@ -330,7 +330,7 @@ static void test_from(void **state)
         "c.yaml:10:48: relays[0].to.key: expected a template such as events.${!aggregatetype}, found \"\"\n"
         "c.yaml:11:10: relays[0].retry.max: is less than initial; make it at least as long\n"
         "c.yaml:13:32: relays[1].from.after: expected delete or mark, found \"keep\"\n"
-        "c.yaml:13:42: relays[1].from.by: expected polling, log or message, found \"magic\"\n"
+        "c.yaml:13:42: relays[1].from.by: expected auto, polling, log or message, found \"magic\"\n"
         "c.yaml:14:29: relays[1].to.topic: \"${BROKEN}\" does not become a template such as "
         "events.${!aggregatetype}\n");
 }

@@ -1,6 +1,4 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "pattern/relay/relay.h"
-
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -8,10 +6,10 @@
 #include "base/units.h"
 #include "codec/json.h"
 #include "core/mutant.h"
+#include "pattern/relay/relay_private.h"
 
 enum {
     RECEIPTS_MAX = 256,
-    STANDBY_MS = 200, /* how often one that stands by looks whether it may take over */
 };
 
 static int64_t real_now_ms(void *context)
@@ -43,6 +41,8 @@ int ow_relay_init(struct ow_relay *relay, const struct ow_relay_options *options
                   struct ow_broker *broker, struct ow_error *err)
 {
     *relay = (struct ow_relay){.source = source, .broker = broker, .options = *options};
+    source->is_recorded = source->ops->is_log && (broker->ops->has_transactions || broker->ops->record_position);
+    source->hurries = options->ends_at_end;
     struct ow_window_limits window = options->window;
     window.keeps_order = broker->ops->keeps_order;
     int r = ow_route_init(&relay->topic,
@@ -58,26 +58,10 @@ int ow_relay_init(struct ow_relay *relay, const struct ow_relay_options *options
     return r;
 }
 
-static void close_source(struct ow_relay *relay)
-{
-    if (relay->source_is_open)
-        relay->source->ops->close(relay->source);
-    relay->source_is_open = false;
-}
-
-static void close_broker(struct ow_relay *relay)
-{
-    if (relay->broker_is_open && relay->txn_is_open)
-        relay->broker->ops->txn_abort(relay->broker);
-    if (relay->broker_is_open)
-        relay->broker->ops->close(relay->broker);
-    relay->broker_is_open = relay->txn_is_open = false;
-}
-
 void ow_relay_done(struct ow_relay *relay)
 {
-    close_broker(relay);
-    close_source(relay);
+    ow_relay_close_broker(relay);
+    ow_relay_close_source(relay);
     ow_message_free(relay->spare);
     ow_window_done(&relay->window);
     ow_route_done(&relay->topic);
@@ -87,209 +71,6 @@ void ow_relay_done(struct ow_relay *relay)
     ow_buf_done(&relay->identity);
     free(relay->confirming);
     *relay = (struct ow_relay){0};
-}
-
-/* --- trouble ----------------------------------------------------------------------------------------- */
-
-static int64_t now_of(const struct ow_relay *relay)
-{
-    return relay->options.world.now_ms(relay->options.world.context);
-}
-
-static int64_t delay_of(const struct ow_relay *relay, const struct ow_retry_policy *policy, uint32_t failures)
-{
-    return ow_retry_delay_ms(policy, failures, relay->options.world.dice(relay->options.world.context));
-}
-
-static void tell(struct ow_relay *relay, enum ow_relay_event event, const char *text)
-{
-    if (relay->options.listener)
-        relay->options.listener(relay->options.listener_context, event, text);
-}
-
-static void tell_trouble(struct ow_relay *relay, const struct ow_error *err)
-{
-    if (!relay->has_trouble)
-        tell(relay, OW_RELAY_TROUBLE, err->text);
-    relay->has_trouble = true;
-}
-
-/* Something was accepted and confirmed, and nothing waits to be tried again. */
-static void tell_back(struct ow_relay *relay)
-{
-    if (ow_window_due_ms(&relay->window) != INT64_MAX)
-        return;
-    if (relay->has_trouble)
-        tell(relay, OW_RELAY_BACK, "");
-    relay->has_trouble = false;
-}
-
-/* Whether the same connection may be used again after this error. */
-static bool is_passing(int code)
-{
-    return code == OW_EBUSY || code == OW_EAGAIN || code == OW_EFULL || code == OW_ENOMEM;
-}
-
-/* 0: it is taken care of, and is tried again later; else the error ends the relay. */
-static int source_failed(struct ow_relay *relay, const struct ow_error *err)
-{
-    if (ow_error_class(err->code) != OW_CLASS_RETRYABLE)
-        return err->code;
-    tell_trouble(relay, err);
-    relay->source_due_ms = now_of(relay) + delay_of(relay, &relay->options.reconnect, ++relay->source_failures);
-    if (!is_passing(err->code))
-        close_source(relay);
-    return 0;
-}
-
-static void recall_in_flight(struct ow_relay *relay)
-{
-    if (OW_MUTANT(FORGET_IN_FLIGHT)) {
-        for (uint64_t token = relay->window.head; token < relay->window.tail; token++) {
-            struct ow_slot *slot = ow_window_find(&relay->window, token);
-            if (slot)
-                ow_window_settle(&relay->window, slot, false);
-        }
-    }
-    ow_window_recall(&relay->window);
-}
-
-static int broker_failed(struct ow_relay *relay, const struct ow_error *err)
-{
-    close_broker(relay);
-    recall_in_flight(relay);
-    if (ow_error_class(err->code) != OW_CLASS_RETRYABLE)
-        return err->code;
-    tell_trouble(relay, err);
-    relay->broker_due_ms = now_of(relay) + delay_of(relay, &relay->options.reconnect, ++relay->broker_failures);
-    return 0;
-}
-
-/* --- opening ----------------------------------------------------------------------------------------- */
-
-/* Opened again, a source yields once more what was not confirmed. What is in the window stays ours and is
-   passed over then, unless the source is another one now, or another relay has worked on it since. */
-static int open_source(struct ow_relay *relay, struct ow_error *err)
-{
-    struct ow_source *source = relay->source;
-    int r = source->ops->open(source, err);
-    bool is_ours = false;
-    if (r == 0) {
-        relay->source_is_open = true;
-        struct ow_bytes identity = ow_bytes_of(source->ops->identity(source));
-        is_ours = !relay->is_standing_by && ow_bytes_equal(identity, ow_buf_bytes(&relay->identity));
-        ow_buf_clear(&relay->identity);
-        ow_buf_add_bytes(&relay->identity, identity);
-        r = ow_buf_check(&relay->identity, err);
-    }
-    if (r == OW_ESTANDBY || (r == 0 && !is_ours)) {
-        close_broker(relay); /* it forgets what was in flight */
-        ow_window_clear(&relay->window);
-        ow_message_free(relay->spare);
-        relay->spare = NULL;
-        relay->confirming_count = 0;
-        relay->newest = (struct ow_position){0};
-    }
-    if (r < 0) {
-        close_source(relay);
-        return r;
-    }
-    if (is_ours && relay->broker->ops->has_transactions) {
-        /* Another relay may have come and gone meanwhile: the broker is asked anew what it has. */
-        close_broker(relay);
-        recall_in_flight(relay);
-    }
-    relay->is_rereading = is_ours;
-    relay->is_dry = relay->is_standing_by = relay->is_resumed = false;
-    return 0;
-}
-
-static int open_broker(struct ow_relay *relay, struct ow_error *err)
-{
-    struct ow_broker *broker = relay->broker;
-    int r = broker->ops->open(broker, err);
-    if (r < 0)
-        return r;
-    relay->broker_is_open = true;
-    relay->known = (struct ow_position){0};
-    if (broker->ops->has_transactions)
-        r = broker->ops->last_position(broker, relay->identity.data, &relay->known, err);
-    if (r < 0) {
-        close_broker(relay);
-        return r;
-    }
-    relay->stored = relay->known;
-    return 0;
-}
-
-/* Once for each time that the source was opened, when the broker has said what it knows. */
-static int resume_source(struct ow_relay *relay, struct ow_error *err)
-{
-    if (relay->is_resumed)
-        return 0;
-    int r = relay->source->ops->resume(relay->source, ow_position_is_zero(relay->known) ? NULL : &relay->known, err);
-    if (r < 0)
-        return r;
-    relay->is_resumed = true;
-    tell(relay, OW_RELAY_WORKING, "");
-    return 0;
-}
-
-/* 1: both sides are open; 0: not yet; < 0. The source comes first: one that stands by leaves the broker alone. */
-static int open_both(struct ow_relay *relay, struct ow_error *err)
-{
-    int64_t now = now_of(relay);
-    if (!relay->source_is_open) {
-        if (now < relay->source_due_ms)
-            return 0;
-        int r = open_source(relay, err);
-        if (r == OW_ESTANDBY) {
-            if (!relay->is_standing_by)
-                tell(relay, OW_RELAY_STANDBY, err->text);
-            relay->is_standing_by = true;
-            relay->source_due_ms = now + STANDBY_MS;
-            return 0;
-        }
-        if (r < 0)
-            return source_failed(relay, err);
-    }
-    if (!relay->broker_is_open) {
-        if (now < relay->broker_due_ms)
-            return 0;
-        int r = open_broker(relay, err);
-        if (r < 0)
-            return broker_failed(relay, err);
-    }
-    if (!relay->is_resumed) {
-        if (now < relay->source_due_ms)
-            return 0;
-        int r = resume_source(relay, err);
-        if (r < 0)
-            return source_failed(relay, err);
-    }
-    return 1;
-}
-
-int ow_relay_start(struct ow_relay *relay, struct ow_error *err)
-{
-    struct ow_error first = {0};
-    int r = open_source(relay, &first);
-    if (r == OW_ESTANDBY) {
-        tell(relay, OW_RELAY_STANDBY, first.text);
-        relay->is_standing_by = true;
-        relay->source_due_ms = now_of(relay) + STANDBY_MS;
-        return 0;
-    }
-    if (r == 0)
-        r = open_broker(relay, &first);
-    if (r == 0)
-        r = resume_source(relay, &first);
-    if (r < 0) { /* it may be called again */
-        close_broker(relay);
-        close_source(relay);
-        return ow_error_set(err, r, "%s", first.text);
-    }
-    return 0;
 }
 
 /* --- reading ----------------------------------------------------------------------------------------- */
@@ -352,18 +133,20 @@ static int read_one(struct ow_relay *relay, struct ow_error *err)
 /* What is accepted and not confirmed comes again after a crash: no more than one window of it. */
 static bool may_read(const struct ow_relay *relay)
 {
-    return !relay->is_draining && relay->source_is_open && relay->confirming_count == 0 &&
-           ow_window_has_room(&relay->window, 0);
+    bool is_within = relay->confirming_count == 0 ||
+                     (ow_relay_gathers(relay) &&
+                      relay->confirming_count + relay->window.count < relay->window.limits.count_max);
+    return !relay->is_draining && relay->source_is_open && is_within && ow_window_has_room(&relay->window, 0);
 }
 
 static int read_all(struct ow_relay *relay, struct ow_error *err)
 {
     bool has_read = false;
-    while (may_read(relay) && now_of(relay) >= relay->source_due_ms) {
+    while (may_read(relay) && ow_relay_now_ms(relay) >= relay->source_due_ms) {
         int r = relay->spare ? 1 : read_one(relay, err);
         relay->is_dry = r == 0;
         if (r < 0)
-            return source_failed(relay, err);
+            return ow_relay_source_failed(relay, err);
         if (r == 0 || !ow_window_has_room(&relay->window, ow_message_size(relay->spare)))
             break;
         ow_window_admit(&relay->window, relay->spare)->is_unfit = relay->spare_is_unfit;
@@ -389,7 +172,8 @@ static void back_off(struct ow_relay *relay, struct ow_slot *slot, bool counts)
     uint32_t failures = slot->failures + counts;
     relay->counters.retried += counts;
     ow_window_retry(&relay->window, slot,
-                    now_of(relay) + delay_of(relay, &relay->options.retry, failures ? failures : 1), counts);
+                    ow_relay_now_ms(relay) + ow_relay_delay_ms(relay, &relay->options.retry, failures ? failures : 1),
+                    counts);
 }
 
 /* The message leaves the stream with its reason on record. If that cannot be recorded now it stays in the
@@ -404,13 +188,13 @@ static int set_aside(struct ow_relay *relay, struct ow_slot *slot, const char *r
         r = relay->source->ops->set_aside(relay->source, slot->message, reason, slot->failures + 1, err);
     if (r < 0 && !OW_MUTANT(ASIDE_UNRECORDED)) {
         back_off(relay, slot, false);
-        return relay->source_is_open ? source_failed(relay, err) : 0;
+        return relay->source_is_open ? ow_relay_source_failed(relay, err) : 0;
     }
     OW_CRASH_POINT(RELAY_AFTER_ASIDE);
     if (relay->options.listener) {
         char text[600];
         (void)snprintf(text, sizeof text, "message %.*s: %s", OW_PRINT(slot->message->id), reason);
-        tell(relay, OW_RELAY_ASIDE, text);
+        ow_relay_tell(relay, OW_RELAY_ASIDE, text);
     }
     settle(relay, slot, true);
     return 0;
@@ -421,7 +205,8 @@ static int set_aside(struct ow_relay *relay, struct ow_slot *slot, const char *r
 /* 1: the broker has this message already, from before a crash or a lost answer; 0: it has not; < 0 */
 static int is_known(struct ow_relay *relay, const struct ow_message *m, struct ow_error *err)
 {
-    if (ow_position_is_zero(relay->known) || ow_position_compare(m->position, relay->known) > 0)
+    if (!relay->broker->ops->has_transactions || ow_position_is_zero(relay->known) ||
+        ow_position_compare(m->position, relay->known) > 0)
         return 0;
     if (OW_MUTANT(SKIP_BY_POSITION))
         return 1;
@@ -433,7 +218,7 @@ static int is_known(struct ow_relay *relay, const struct ow_message *m, struct o
             "the source has messages at or before position %s that were never accepted; was it restored from a "
             "backup? They are published now",
             ow_position_format(relay->known, position));
-        tell(relay, OW_RELAY_WENT_BACK, text);
+        ow_relay_tell(relay, OW_RELAY_WENT_BACK, text);
         relay->went_back_was_told = true;
     }
     return r;
@@ -486,7 +271,7 @@ static int commit(struct ow_relay *relay, struct ow_error *err)
     relay->txn_is_open = false;
     int r = relay->broker->ops->txn_commit(relay->broker, has_position ? relay->identity.data : NULL, position, err);
     if (r < 0)
-        return broker_failed(relay, err);
+        return ow_relay_broker_failed(relay, err);
     if (has_position)
         relay->stored = position;
     return 0;
@@ -516,7 +301,7 @@ static int send_or_set_aside(struct ow_relay *relay, struct ow_slot *slot, struc
     }
     int r = send_one(relay, slot, err);
     if (r < 0) {
-        r = broker_failed(relay, err);
+        r = ow_relay_broker_failed(relay, err);
         return r < 0 ? r : 0;
     }
     relay->is_clogged = r == 0;
@@ -526,7 +311,7 @@ static int send_or_set_aside(struct ow_relay *relay, struct ow_slot *slot, struc
 static int send_all(struct ow_relay *relay, struct ow_error *err)
 {
     int r = 1;
-    ow_window_wake(&relay->window, now_of(relay));
+    ow_window_wake(&relay->window, ow_relay_now_ms(relay));
     relay->is_clogged = false;
     uint64_t next = 0;
     while (r == 1 && may_send(relay)) {
@@ -566,7 +351,7 @@ static int take_receipt(struct ow_relay *relay, const struct ow_receipt *receipt
         return set_aside(relay, slot, receipt->reason[0] ? receipt->reason : "the broker gave no reason", err);
     if (!relay->has_trouble) {
         ow_error_set(err, OW_EAGAIN, "the broker did not accept: %s", receipt->reason);
-        tell_trouble(relay, err);
+        ow_relay_tell_trouble(relay, err);
     }
     back_off(relay, slot, true);
     return 0;
@@ -579,7 +364,7 @@ static int take_receipts(struct ow_relay *relay, struct ow_error *err)
     do {
         n = relay->broker->ops->step(relay->broker, receipts, RECEIPTS_MAX, err);
         if (n < 0)
-            return broker_failed(relay, err);
+            return ow_relay_broker_failed(relay, err);
         if (n > 0)
             relay->is_clogged = false; /* a receipt makes room */
         uint64_t accepted_before = relay->counters.accepted;
@@ -596,38 +381,16 @@ static int take_receipts(struct ow_relay *relay, struct ow_error *err)
     return 0;
 }
 
-/* --- confirming -------------------------------------------------------------------------------------- */
-
-static int confirm(struct ow_relay *relay, struct ow_error *err)
-{
-    bool is_aside;
-    struct ow_message *message;
-    while (relay->confirming_count < relay->window.limits.count_max &&
-           (message = ow_window_pop(&relay->window, &is_aside))) {
-        relay->confirming[relay->confirming_count++] = message->position;
-        ow_message_free(message);
-    }
-    if (relay->confirming_count == 0 || !relay->source_is_open || now_of(relay) < relay->source_due_ms)
-        return 0;
-    int r = relay->source->ops->confirm(relay->source, relay->confirming, relay->confirming_count, err);
-    if (r < 0)
-        return source_failed(relay, err);
-    relay->counters.confirmed += relay->confirming_count;
-    relay->confirming_count = 0;
-    relay->source_failures = 0;
-    tell_back(relay);
-    OW_CRASH_POINT(RELAY_AFTER_CONFIRM);
-    return 0;
-}
-
 /* --- one step ---------------------------------------------------------------------------------------- */
 
 static void say_what_to_wait_for(struct ow_relay *relay, struct ow_wait *wait)
 {
-    int64_t now = now_of(relay);
+    int64_t now = ow_relay_now_ms(relay);
     bool may_read_now = may_read(relay) && now >= relay->source_due_ms;
     if (!relay->source_is_open || now < relay->source_due_ms)
         ow_wait_until(wait, relay->source_due_ms);
+    if (relay->confirming_count > 0 && ow_relay_gathers(relay))
+        ow_wait_until(wait, relay->confirm_due_ms);
     if (!relay->broker_is_open) {
         if (relay->source_is_open)
             ow_wait_until(wait, relay->broker_due_ms);
@@ -651,14 +414,14 @@ static int tend(struct ow_relay *relay, struct ow_wait *wait, struct ow_error *e
     if (!relay->source_is_open || !relay->source->ops->tend)
         return 0;
     int r = relay->source->ops->tend(relay->source, wait, err);
-    return r < 0 ? source_failed(relay, err) : 0;
+    return r < 0 ? ow_relay_source_failed(relay, err) : 0;
 }
 
 int ow_relay_step(struct ow_relay *relay, struct ow_wait *wait, struct ow_error *err)
 {
     struct ow_error first = {0};
     ow_wait_init(wait);
-    int r = open_both(relay, &first);
+    int r = ow_relay_open_both(relay, &first);
     if (r == 1)
         r = read_all(relay, &first);
     if (r == 0 && relay->broker_is_open)
@@ -666,7 +429,7 @@ int ow_relay_step(struct ow_relay *relay, struct ow_wait *wait, struct ow_error 
     if (r == 0 && relay->broker_is_open)
         r = take_receipts(relay, &first);
     if (r == 0)
-        r = confirm(relay, &first);
+        r = ow_relay_confirm(relay, &first);
     if (r < 0)
         return ow_error_set(err, r, "%s", first.text);
     r = tend(relay, wait, &first);
@@ -685,6 +448,10 @@ void ow_relay_drain(struct ow_relay *relay)
 
 bool ow_relay_is_idle(const struct ow_relay *relay)
 {
-    return relay->window.count == 0 && relay->confirming_count == 0 && !relay->spare &&
-           (relay->is_draining || (relay->is_dry && relay->source_is_open && relay->broker_is_open));
+    if (relay->window.count > 0 || relay->confirming_count > 0 || relay->spare)
+        return false;
+    if (relay->is_draining)
+        return true;
+    return relay->is_dry && relay->source_is_open && relay->broker_is_open &&
+           (!relay->source->ops->is_at_end || relay->source->ops->is_at_end(relay->source));
 }

@@ -9,6 +9,11 @@
  *      -> accepted: settled | retry: back off, its key waits | rejected: source.set_aside, then settled
  *      -> the oldest settled ones leave the window -> source.confirm
  *
+ * The position of a log is on record before the log is told to forget: in the broker, with its transactions or by
+ * record_position, or, where that broker can do neither, by the source itself. Recording costs a write, so confirmed
+ * messages gather: until they are half a window, or a while has passed. What is read and not confirmed stays within one
+ * window all the same.
+ *
  * A broker with transactions takes a batch and the source's position together; after a crash the relay asks
  * it about every message at or before that position, so that nothing is accepted twice, and nothing is
  * passed over because a database was restored from a backup.
@@ -49,6 +54,7 @@ struct ow_relay_options {
     struct ow_window_limits window;   /* keeps_order is taken from the broker */
     struct ow_retry_policy retry;     /* for messages */
     struct ow_retry_policy reconnect; /* for source and broker; attempts_max is ignored */
+    bool ends_at_end;                 /* ow_relay_is_idle() is waited for: nothing is put off */
     struct ow_world world;
     ow_relay_listener *listener; /* may be NULL */
     void *listener_context;
@@ -82,6 +88,7 @@ struct ow_relay {
     bool spare_is_unfit;
     struct ow_position *confirming; /* left the window and not confirmed yet; rising */
     uint32_t confirming_count;
+    int64_t confirm_due_ms; /* of a log: fewer than half a window wait for that */
 };
 
 /* source and broker stay the caller's and must outlive the relay. OW_EINVALID: a template is wrong. */

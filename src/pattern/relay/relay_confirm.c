@@ -1,0 +1,102 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What left the window: on record, and confirmed. */
+#include "base/crash.h"
+#include "pattern/relay/relay_private.h"
+
+enum {
+    /* How long messages of a log wait to be confirmed together, where the broker, or the source, records them. */
+    RECORD_BROKER_MS = 1000,
+    RECORD_SOURCE_MS = 10000,
+};
+
+/* Whether confirmed messages wait for more: to confirm them costs a write. With transactions it is done already. */
+bool ow_relay_gathers(const struct ow_relay *relay)
+{
+    return relay->source->ops->is_log && !relay->broker->ops->has_transactions;
+}
+
+/* 1: on record, or nobody but the source records it; 0: not now; < 0: the broker failed. */
+static int record(struct ow_relay *relay, struct ow_position position, struct ow_error *err)
+{
+    struct ow_broker *broker = relay->broker;
+    int r = 0;
+    if (!relay->source->is_recorded)
+        return 1;
+    if (!relay->broker_is_open)
+        return 0;
+    if (!broker->ops->has_transactions)
+        r = broker->ops->record_position(broker, relay->identity.data, position, err);
+    else if (ow_position_compare(position, relay->stored) > 0) {
+        r = broker->ops->txn_begin(broker, err);
+        if (r == 0)
+            r = broker->ops->txn_commit(broker, relay->identity.data, position, err);
+    }
+    if (r == 0 && ow_position_compare(position, relay->stored) > 0)
+        relay->stored = position;
+    return r == 0 ? 1 : r;
+}
+
+static bool is_time_to_confirm(const struct ow_relay *relay)
+{
+    if (relay->confirming_count == 0 || !relay->source_is_open || ow_relay_now_ms(relay) < relay->source_due_ms)
+        return false;
+    return !ow_relay_gathers(relay) || relay->is_draining ||
+           relay->confirming_count >= (relay->window.limits.count_max + 1) / 2 ||
+           ow_relay_now_ms(relay) >= relay->confirm_due_ms || (relay->options.ends_at_end && relay->window.count == 0);
+}
+
+static int confirm_these(struct ow_relay *relay, const struct ow_position *positions, size_t count,
+                         struct ow_error *err)
+{
+    int r = relay->source->ops->confirm(relay->source, positions, count, err);
+    relay->confirm_due_ms = ow_relay_now_ms(relay) + (relay->source->is_recorded ? RECORD_BROKER_MS : RECORD_SOURCE_MS);
+    return r < 0 ? ow_relay_source_failed(relay, err) : 1;
+}
+
+/* A log that went on without a message: how far, is recorded and confirmed like a message. */
+static int confirm_idle(struct ow_relay *relay, struct ow_error *err)
+{
+    struct ow_position position;
+    if (!relay->source->ops->idle_position || !relay->source_is_open || !relay->is_resumed || relay->window.count > 0 ||
+        relay->confirming_count > 0 || relay->spare || relay->txn_is_open ||
+        (relay->source->is_recorded && !relay->broker_is_open) ||
+        !relay->source->ops->idle_position(relay->source, &position))
+        return 0;
+    int r = record(relay, position, err);
+    /* A broker that has nowhere to keep it has nothing on record that the log could get ahead of. */
+    if (r == OW_EAGAIN && ow_position_is_zero(relay->stored))
+        r = 1;
+    if (r < 0)
+        return r == OW_EAGAIN ? 0 : ow_relay_broker_failed(relay, err);
+    r = r == 1 ? confirm_these(relay, &position, 1, err) : r;
+    return r < 0 ? r : 0;
+}
+
+int ow_relay_confirm(struct ow_relay *relay, struct ow_error *err)
+{
+    bool is_aside;
+    struct ow_message *message;
+    while (relay->confirming_count < relay->window.limits.count_max &&
+           (message = ow_window_pop(&relay->window, &is_aside))) {
+        relay->confirming[relay->confirming_count++] = message->position;
+        ow_message_free(message);
+    }
+    if (!is_time_to_confirm(relay))
+        return confirm_idle(relay, err);
+    int r = ow_relay_gathers(relay) ? record(relay, relay->confirming[relay->confirming_count - 1], err) : 1;
+    if (r == OW_EAGAIN) { /* what was set aside alone leaves nothing to hang the position on */
+        relay->confirm_due_ms = ow_relay_now_ms(relay) + RECORD_BROKER_MS;
+        r = ow_position_is_zero(relay->stored) ? 1 : 0;
+    }
+    if (r <= 0)
+        return r < 0 ? ow_relay_broker_failed(relay, err) : 0;
+    r = confirm_these(relay, relay->confirming, relay->confirming_count, err);
+    if (r <= 0)
+        return r;
+    relay->counters.confirmed += relay->confirming_count;
+    relay->confirming_count = 0;
+    relay->source_failures = 0;
+    ow_relay_tell_back(relay);
+    OW_CRASH_POINT(RELAY_AFTER_CONFIRM);
+    return 0;
+}

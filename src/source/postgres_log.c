@@ -1,0 +1,416 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "source/postgres_log.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "base/crash.h"
+#include "base/units.h"
+
+enum {
+    IDLE_EVERY_MS = 10000, /* how often a position without a message is offered */
+    ASK_EVERY_MS = 50,     /* how often the server is asked whether this was all */
+    NOISE_BYTES = 1024,    /* so little written since our own record is no reason for another one */
+};
+
+/* --- what the log says -------------------------------------------------------------------------------- */
+
+static struct ow_position next_position(struct ow_pg_log *log)
+{
+    return (struct ow_position){log->commit_lsn, ++log->ordinal};
+}
+
+/* Everything that commits before this was yielded. */
+static void was_read(struct ow_pg_log *log, uint64_t lsn)
+{
+    ow_pg_track_read(&log->track, lsn);
+    if (lsn > log->read_lsn)
+        log->read_lsn = lsn;
+}
+
+/* 1: the message at `position` is to be yielded; 0: it was confirmed before. */
+static int admit(struct ow_pg_log *log, struct ow_position position, int64_t seq, struct ow_error *err)
+{
+    int r = ow_pg_track_row(&log->track, position, log->pruner.is_on ? seq : 0, err);
+    if (r == 0 && seq)
+        ow_pg_pruner_add(&log->pruner, seq);
+    return r;
+}
+
+static int take_insert(struct ow_pg_log *log, const struct ow_pgoutput *change, struct ow_message *ret,
+                       struct ow_error *err)
+{
+    const struct ow_pg_layout *layout = ow_pg_rows_layout(&log->rows, change->row.relation);
+    struct ow_pg_tuple rest = change->row.new_row;
+    if (log->options.by_message || (layout && !layout->is_outbox))
+        return 0;
+    if (!layout || rest.count != layout->column_count)
+        return ow_error_set(err, OW_ECORRUPT, "%s: a row in the log does not fit what the log says of its table",
+                            log->shown);
+    for (unsigned i = 0; i < layout->column_count; i++)
+        log->values[i] = ow_pg_next_value(&rest).bytes;
+    struct ow_position position = next_position(log);
+    int r = admit(log, position, ow_pg_rows_seq(layout, log->values), err);
+    if (r <= 0)
+        return r;
+    ow_pg_rows_message(&log->rows, layout, log->values, log->time_ms, ret);
+    ret->position = position;
+    return 1;
+}
+
+static bool is_ours(const struct ow_pg_log *log, const struct ow_pgoutput *change)
+{
+    /* One that is not transactional is there before, and even if, its transaction commits. */
+    return log->options.by_message && change->message.is_transactional &&
+           ow_bytes_is(change->message.prefix, OW_POSTGRES_MESSAGE_PREFIX);
+}
+
+static int take_logical(struct ow_pg_log *log, const struct ow_pgoutput *change, struct ow_message *ret,
+                        struct ow_error *err)
+{
+    if (!is_ours(log, change))
+        return 0;
+    struct ow_position position = next_position(log);
+    int r = admit(log, position, 0, err);
+    if (r <= 0)
+        return r;
+    ow_pg_rows_logical(&log->rows, change->message.content, log->time_ms, ret);
+    ret->position = position;
+    return 1;
+}
+
+/* Of a transaction that has committed. 1: a message; 0: nothing for us. */
+static int take_change(struct ow_pg_log *log, const struct ow_pgoutput *change, struct ow_message *ret,
+                       struct ow_error *err)
+{
+    switch (change->kind) {
+    case OW_PGOUTPUT_RELATION:
+        return ow_pg_rows_describe(&log->rows, &change->relation, err);
+    case OW_PGOUTPUT_INSERT:
+        return take_insert(log, change, ret, err);
+    case OW_PGOUTPUT_MESSAGE:
+        return take_logical(log, change, ret, err);
+    default:
+        return 0;
+    }
+}
+
+/* Of a transaction in progress: it waits for the end of that one. What the log says of a table holds, whatever becomes
+   of the subtransaction in which it says so: it says it once. */
+static int put_aside(struct ow_pg_log *log, const struct ow_pgoutput *change, struct ow_bytes bytes,
+                     struct ow_error *err)
+{
+    bool is_relation = change->kind == OW_PGOUTPUT_RELATION;
+    bool counts = is_relation || (change->kind == OW_PGOUTPUT_INSERT && !log->options.by_message) ||
+                  (change->kind == OW_PGOUTPUT_MESSAGE && is_ours(log, change));
+    return counts ? ow_pg_spill_add(&log->spill, log->stream_xid, change->xid, is_relation, bytes, err) : 0;
+}
+
+static void begin(struct ow_pg_log *log, uint64_t commit_lsn, int64_t time_us)
+{
+    log->is_inside = true;
+    log->commit_lsn = commit_lsn;
+    log->time_ms = time_us / 1000 + OW_PG_EPOCH_MS;
+    log->ordinal = 0;
+}
+
+static void end(struct ow_pg_log *log, uint64_t end_lsn)
+{
+    log->is_inside = log->is_replaying = false;
+    was_read(log, end_lsn);
+}
+
+static int take_message(struct ow_pg_log *log, struct ow_bytes bytes, struct ow_message *ret, struct ow_error *err)
+{
+    struct ow_pgoutput change;
+    int r = ow_pgoutput_read(bytes, log->is_in_stream, &change, err);
+    if (r < 0)
+        return ow_error_prefix(err, "%s", log->shown);
+    switch (change.kind) {
+    case OW_PGOUTPUT_BEGIN:
+        begin(log, change.transaction.commit_lsn, change.transaction.time_us);
+        return 0;
+    case OW_PGOUTPUT_COMMIT:
+        end(log, change.transaction.end_lsn);
+        return 0;
+    case OW_PGOUTPUT_STREAM_START:
+        log->is_in_stream = true;
+        log->stream_xid = change.xid;
+        return 0;
+    case OW_PGOUTPUT_STREAM_STOP:
+        log->is_in_stream = false;
+        return 0;
+    case OW_PGOUTPUT_STREAM_ABORT:
+        return ow_pg_spill_abort(&log->spill, change.xid, change.abort.subxid, err);
+    case OW_PGOUTPUT_STREAM_COMMIT:
+        begin(log, change.transaction.commit_lsn, change.transaction.time_us);
+        log->end_lsn = change.transaction.end_lsn;
+        log->is_replaying = ow_pg_spill_read(&log->spill, change.xid);
+        if (!log->is_replaying)
+            end(log, log->end_lsn);
+        return 0;
+    default:
+        return log->is_in_stream ? put_aside(log, &change, bytes, err) : take_change(log, &change, ret, err);
+    }
+}
+
+/* 1: a message of a transaction that was put aside; 0: that was all of it. */
+static int replay(struct ow_pg_log *log, struct ow_message *ret, struct ow_error *err)
+{
+    struct ow_bytes bytes;
+    struct ow_pgoutput change;
+    int r;
+    while ((r = ow_pg_spill_next(&log->spill, &bytes, err)) == 1) {
+        r = ow_pgoutput_read(bytes, true, &change, err);
+        if (r == 0)
+            r = take_change(log, &change, ret, err);
+        if (r == 1)
+            OW_CRASH_POINT(LOG_MID_REPLAY);
+        if (r != 0)
+            return r;
+    }
+    if (r == 0)
+        end(log, log->end_lsn);
+    return r;
+}
+
+static int read_snapshot(struct ow_pg_log *log, struct ow_message *ret, struct ow_error *err)
+{
+    int r;
+    while ((r = ow_pg_snapshot_next(&log->snapshot, err)) == 1) {
+        const struct ow_pg_layout *layout = &log->snapshot.layout;
+        struct ow_position position = next_position(log);
+        r = admit(log, position, ow_pg_rows_seq(layout, log->snapshot.values), err);
+        if (r < 0)
+            return r;
+        if (r == 0)
+            continue;
+        OW_CRASH_POINT(LOG_MID_SNAPSHOT);
+        ow_pg_rows_message(&log->rows, layout, log->snapshot.values, ow_clock_wall_ms(), ret);
+        ret->position = position;
+        return 1;
+    }
+    if (r == 0) {
+        was_read(log, log->slot_start);
+        log->state = OW_PG_STREAMING;
+    }
+    return r;
+}
+
+/* 1: a message; 0: nothing now. */
+static int read_stream(struct ow_pg_log *log, struct ow_message *ret, struct ow_error *err)
+{
+    for (;;) {
+        struct ow_pg_frame frame;
+        int r = log->is_replaying ? replay(log, ret, err) : 0;
+        if (r == 0)
+            r = ow_pg_replication_next(&log->stream, &frame, err);
+        if (r < 0 || log->is_replaying)
+            return r;
+        if (r == 0)
+            return 0;
+        if (frame.kind == OW_PG_KEEPALIVE) {
+            if (!log->is_inside)
+                was_read(log, frame.end_lsn);
+            continue;
+        }
+        r = take_message(log, frame.data, ret, err);
+        if (r != 0)
+            return r;
+    }
+}
+
+static int log_next(struct ow_source *source, struct ow_message *ret, struct ow_error *err)
+{
+    struct ow_pg_log *log = ow_pg_log_of(source);
+    int r = 0;
+    if (log->state == OW_PG_CREATING)
+        r = ow_pg_log_create(log, err);
+    if (r == 0 && log->state == OW_PG_SNAPSHOT)
+        r = read_snapshot(log, ret, err);
+    if (r == 0 && log->state == OW_PG_STREAMING)
+        r = read_stream(log, ret, err);
+    if (r != 0 || log->state != OW_PG_STREAMING)
+        return r;
+    int64_t now = ow_clock_monotonic_ms();
+    if (log->read_lsn < log->target_lsn && now >= log->ask_due_ms) {
+        log->ask_due_ms = now + ASK_EVERY_MS;
+        r = ow_pg_replication_status(&log->stream, true, true, err);
+    }
+    return r;
+}
+
+/* --- what is confirmed -------------------------------------------------------------------------------- */
+
+static int record(struct ow_pg_log *log, struct ow_position position, struct ow_error *err)
+{
+    char text[OW_POSITION_TEXT_SIZE];
+    OW_CRASH_POINT(LOG_BEFORE_RECORD);
+    int r = ow_pg_side_write_record(&log->side, log->slot, ow_position_format(position, text),
+                                    log->stream.system_identifier, &log->noise_lsn, err);
+    if (r == 0)
+        OW_CRASH_POINT(LOG_AFTER_RECORD);
+    return r;
+}
+
+static void forget(void *context, int64_t seq)
+{
+    struct ow_pg_log *log = context;
+    ow_pg_pruner_add(&log->pruner, seq);
+}
+
+static int log_confirm(struct ow_source *source, const struct ow_position *positions, size_t count,
+                       struct ow_error *err)
+{
+    struct ow_pg_log *log = ow_pg_log_of(source);
+    struct ow_position position = positions[count - 1];
+    if (!source->is_recorded) {
+        position = ow_pg_track_record(&log->track, position);
+        int r = record(log, position, err);
+        if (r < 0)
+            return r;
+    }
+    if (log->has_snapshot_mark && log->slot_start && position.major >= log->slot_start) {
+        int r = ow_pg_log_end_snapshot(log, err);
+        if (r < 0)
+            return r;
+    }
+    ow_pg_track_confirm(&log->track, position, forget, log);
+    log->stream.flushed = log->track.flush;
+    return 0;
+}
+
+static bool log_idle_position(struct ow_source *source, struct ow_position *ret)
+{
+    struct ow_pg_log *log = ow_pg_log_of(source);
+    int64_t now = ow_clock_monotonic_ms();
+    if (log->state != OW_PG_STREAMING || now < log->idle_due_ms || !ow_pg_track_idle(&log->track, ret))
+        return false;
+    if (!source->is_recorded && ret->major < log->noise_lsn + NOISE_BYTES)
+        return false;
+    log->idle_due_ms = now + IDLE_EVERY_MS;
+    return true;
+}
+
+static bool log_is_at_end(struct ow_source *source)
+{
+    const struct ow_pg_log *log = ow_pg_log_of(source);
+    return log->state == OW_PG_STREAMING && !log->is_inside && log->read_lsn >= log->target_lsn &&
+           ow_pg_pruner_is_idle(&log->pruner);
+}
+
+static int log_set_aside(struct ow_source *source, const struct ow_message *message, const char *reason,
+                         uint32_t attempts, struct ow_error *err)
+{
+    struct ow_pg_log *log = ow_pg_log_of(source);
+    return ow_pg_side_dead_letter(&log->side, log->slot, message, reason, attempts, err);
+}
+
+/* --- the rest of the contract ------------------------------------------------------------------------- */
+
+static const char *log_identity(struct ow_source *source)
+{
+    return ow_pg_log_of(source)->identity.data;
+}
+
+static void log_wait(struct ow_source *source, struct ow_wait *wait)
+{
+    struct ow_pg_log *log = ow_pg_log_of(source);
+    if (log->state == OW_PG_SNAPSHOT || log->is_replaying)
+        return ow_wait_until(wait, ow_clock_monotonic_ms());
+    ow_pg_replication_wait(&log->stream, wait);
+    if (log->state == OW_PG_STREAMING && log->read_lsn < log->target_lsn)
+        ow_wait_until(wait, log->ask_due_ms);
+}
+
+static int log_tend(struct ow_source *source, struct ow_wait *wait, struct ow_error *err)
+{
+    struct ow_pg_log *log = ow_pg_log_of(source);
+    struct ow_position ignored;
+    if (log->state < OW_PG_SNAPSHOT)
+        return 0;
+    int r = ow_pg_replication_status(&log->stream, source->hurries && log->stream.flushed > log->stream.told, false,
+                                     err);
+    if (r == 0)
+        r = ow_pg_pruner_tend(&log->pruner, log->track.done, source->hurries, wait, err);
+    ow_wait_until(wait, log->stream.status_due_ms);
+    if (ow_pg_track_idle(&log->track, &ignored))
+        ow_wait_until(wait, log->idle_due_ms > ow_clock_monotonic_ms() ? log->idle_due_ms : log->stream.status_due_ms);
+    return r;
+}
+
+static void log_discard(struct ow_source *source)
+{
+    struct ow_pg_log *log = ow_pg_log_of(source);
+    ow_pg_log_close(source);
+    ow_pg_rows_done(&log->rows);
+    ow_pg_spill_done(&log->spill);
+    ow_pg_track_done(&log->track);
+    ow_pg_pruner_done(&log->pruner);
+    ow_buf_done(&log->identity);
+    if (log->url)
+        explicit_bzero(log->url, strlen(log->url));
+    free(log->url);
+    free(log->shown);
+    free(log->publication);
+    free(log);
+}
+
+static const struct ow_source_ops by_log_ops = {
+    .name = "outbox by log",
+    .is_log = true,
+    .open = ow_pg_log_open,
+    .identity = log_identity,
+    .resume = ow_pg_log_resume,
+    .next = log_next,
+    .confirm = log_confirm,
+    .set_aside = log_set_aside,
+    .wait = log_wait,
+    .tend = log_tend,
+    .idle_position = log_idle_position,
+    .is_at_end = log_is_at_end,
+    .close = ow_pg_log_close,
+    .discard = log_discard,
+};
+
+static int copy_options(struct ow_pg_log *log, const struct ow_postgres_log_options *options, struct ow_error *err)
+{
+    const char *table = options->table ? options->table : "onewrite.outbox";
+    log->options = *options;
+    log->url = strdup(options->url);
+    log->shown = strdup(options->shown);
+    if (options->publication)
+        log->publication = strdup(options->publication);
+    if (!log->url || !log->shown || (options->publication && !log->publication))
+        return ow_error_set(err, OW_ENOMEM, "out of memory");
+    if (options->slot && (strlen(options->slot) >= sizeof log->slot ||
+                          strspn(options->slot, "abcdefghijklmnopqrstuvwxyz0123456789_") != strlen(options->slot)))
+        return ow_error_set(err, OW_EINVALID,
+                            "\"%s\" cannot name a slot; use small letters, digits and underscores, at most 63",
+                            options->slot);
+    if (options->slot)
+        (void)snprintf(log->slot, sizeof log->slot, "%s", options->slot);
+    log->side = (struct ow_pg_side){.url = log->url, .shown = log->shown};
+    log->is_own_table = !options->by_message && strcmp(table, "onewrite.outbox") == 0;
+    int r = ow_pg_rows_init(&log->rows, table, err);
+    if (r == 0)
+        r = ow_pg_spill_init(&log->spill, options->spill_folder, err);
+    if (r == 0 && log->is_own_table && options->prune == OW_PRUNE_AFTER_CONFIRM)
+        r = ow_pg_pruner_init(&log->pruner, log->url, log->shown, err);
+    return r;
+}
+
+int ow_postgres_log_new(const struct ow_postgres_log_options *options, struct ow_source **ret, struct ow_error *err)
+{
+    struct ow_pg_log *log = calloc(1, sizeof *log);
+    if (!log)
+        return ow_error_set(err, OW_ENOMEM, "out of memory");
+    log->base.ops = &by_log_ops;
+    int r = copy_options(log, options, err);
+    if (r < 0) {
+        log_discard(&log->base);
+        return r;
+    }
+    *ret = &log->base;
+    return 0;
+}

@@ -1,0 +1,85 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Private to postgres_log*.c: messages out of PostgreSQL's log, from the inserts into an outbox table or from logical
+ * messages.
+ *
+ *            open                resume                     the slot is made          the snapshot ends
+ *   CLOSED --------> ATTACHED ----------> CREATING -----------------------> SNAPSHOT -------------------> STREAMING
+ *     ^                  |                (first start; the snapshot is of a table only)                     ^
+ *     |                  +-----------------------------------------------------------------------------------+
+ *     +-- close, from anywhere                        the slot was there
+ *
+ * Position: (LSN of the commit record, ordinal of the message in its transaction, from 1). Transactions that the server
+ * streams while they are in progress wait in the spill; their ordinals are counted when they are read back at the
+ * commit, over what was not rolled back, and so are the same as if they had come at once. Rows of the snapshot stand at
+ * (L - 1, n), where L is the LSN at which the new slot begins.
+ *
+ * What is on record (by the broker, or in onewrite.position) is never behind what the server was told it may forget.
+ * So at a start a slot behind the record is normal (its position survives a crash of the server only from the last
+ * checkpoint), and what lies between is passed over; everything else is a gap, which a person has to accept.
+ *
+ * A snapshot that was begun is noted in onewrite.position (<slot>/snapshot) before its slot is made, and that it is
+ * done only after its last row was confirmed: a relay that dies in between begins again with another slot.
+ */
+#ifndef OW_SOURCE_POSTGRES_LOG_H
+#define OW_SOURCE_POSTGRES_LOG_H
+
+#include "source/postgres_log_prune.h"
+#include "source/postgres_log_rows.h"
+#include "source/postgres_log_side.h"
+#include "source/postgres_log_snapshot.h"
+#include "source/postgres_log_spill.h"
+#include "source/postgres_log_track.h"
+#include "source/postgres_replication.h"
+#include "source/source.h"
+
+enum ow_pg_log_state { OW_PG_CLOSED, OW_PG_ATTACHED, OW_PG_CREATING, OW_PG_SNAPSHOT, OW_PG_STREAMING };
+
+struct ow_pg_log {
+    struct ow_source base;
+    struct ow_postgres_log_options options; /* its texts are these: */
+    char *url, *shown, *publication;
+    char slot[OW_POSTGRES_NAME_SIZE]; /* "": not known before the first connection */
+    bool is_own_table;                /* onewrite.outbox: its rows are pruned */
+
+    enum ow_pg_log_state state;
+    struct ow_pg_side side;
+    struct ow_pg_replication stream;
+    struct ow_pg_rows rows;
+    struct ow_pg_spill spill;
+    struct ow_pg_snapshot snapshot;
+    struct ow_pg_track track;
+    struct ow_pg_pruner pruner;
+    struct ow_buf identity;
+
+    struct ow_pg_slot found; /* when it was opened */
+    bool has_snapshot_mark;  /* a snapshot was begun and not done, here or in an earlier life */
+    uint64_t slot_start;     /* where the slot that was made here begins; 0: none was made */
+
+    bool is_inside, is_replaying; /* a transaction; one from the spill */
+    bool is_in_stream;            /* between stream start and stop */
+    uint32_t stream_xid;
+    uint64_t commit_lsn, end_lsn, ordinal;
+    int64_t time_ms; /* of the commit */
+
+    uint64_t read_lsn, target_lsn; /* everything before was yielded; where the log ended when it was opened */
+    uint64_t noise_lsn;            /* up to here our own record has written the log */
+    int64_t idle_due_ms, ask_due_ms;
+    struct ow_bytes values[OW_PG_COLUMNS_MAX];
+};
+
+static inline struct ow_pg_log *ow_pg_log_of(struct ow_source *source)
+{
+    return (struct ow_pg_log *)source;
+}
+
+/* postgres_log_start.c */
+int ow_pg_log_open(struct ow_source *source, struct ow_error *err);
+int ow_pg_log_resume(struct ow_source *source, const struct ow_position *position, struct ow_error *err);
+void ow_pg_log_close(struct ow_source *source);
+/* The slot is made, or not yet: called until the state is another one. */
+int ow_pg_log_create(struct ow_pg_log *log, struct ow_error *err) OW_MUST_CHECK;
+/* The snapshot's last row is confirmed. */
+int ow_pg_log_end_snapshot(struct ow_pg_log *log, struct ow_error *err) OW_MUST_CHECK;
+
+#endif

@@ -1,0 +1,10 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Where the build has no libpq. */
+#include "source/source.h"
+
+int ow_postgres_log_new(const struct ow_postgres_log_options *options, struct ow_source **ret, struct ow_error *err)
+{
+    (void)options;
+    (void)ret;
+    return ow_error_set(err, OW_EUNSUPPORTED, "this onewrite was built without libpq, and so without PostgreSQL");
+}

@@ -1,0 +1,266 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "source/postgres_log_side.h"
+
+#include <inttypes.h>
+#include <libpq-fe.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "codec/json.h"
+#include "codec/pgoutput.h"
+#include "source/postgres_log_rows.h"
+#include "sql.h"
+
+static void clear_result(PGresult **result)
+{
+    PQclear(*result);
+}
+
+#define QUERY(side, sql, result, err, ...)                                                        \
+    ow_postgres_query_params((side)->conn, (side)->shown, (sql),                                  \
+                             (int)(sizeof((const char *[]){__VA_ARGS__}) / sizeof(const char *)), \
+                             (const char *const[]){__VA_ARGS__}, (result), (err))
+
+int ow_pg_side_open(struct ow_pg_side *side, struct ow_error *err)
+{
+    const struct ow_postgres_options options = {.url = side->url, .shown = side->shown};
+    if (side->store && PQstatus(side->conn) == CONNECTION_OK)
+        return 0;
+    ow_pg_side_close(side);
+    int r = ow_postgres_open(&options, &side->store, err);
+    if (r < 0)
+        return r;
+    side->conn = ow_postgres_connection(side->store);
+    return 0;
+}
+
+void ow_pg_side_close(struct ow_pg_side *side)
+{
+    if (side->store)
+        side->store->ops->close(side->store);
+    side->store = NULL;
+    side->conn = NULL;
+    side->is_locked = false;
+}
+
+const char *ow_pg_side_database(const struct ow_pg_side *side)
+{
+    return PQdb(side->conn);
+}
+
+/* --- the lock and the slot ---------------------------------------------------------------------------- */
+
+int ow_pg_side_lock(struct ow_pg_side *side, const char *slot, struct ow_error *err)
+{
+    OW_CLEANUP(clear_result) PGresult *result = NULL;
+    if (side->is_locked)
+        return 0;
+    int r = QUERY(side, ow_sql_pg_log_lock, &result, err, slot);
+    if (r < 0)
+        return r;
+    side->is_locked = PQntuples(result) == 1 && PQgetvalue(result, 0, 0)[0] == 't';
+    return side->is_locked ? 0 : ow_error_set(err, OW_ESTANDBY, "another relay has slot %s", slot);
+}
+
+void ow_pg_side_unlock(struct ow_pg_side *side, const char *slot)
+{
+    OW_CLEANUP(clear_result) PGresult *result = NULL;
+    struct ow_error ignored;
+    if (side->is_locked && QUERY(side, ow_sql_pg_log_unlock, &result, &ignored, slot) < 0)
+        ow_pg_side_close(side);
+    side->is_locked = false;
+}
+
+static const char *text_of(const PGresult *result, int column)
+{
+    return PQgetisnull(result, 0, column) ? "" : PQgetvalue(result, 0, column);
+}
+
+int ow_pg_side_find_slot(struct ow_pg_side *side, const char *slot, struct ow_pg_slot *ret, struct ow_error *err)
+{
+    OW_CLEANUP(clear_result) PGresult *result = NULL;
+    *ret = (struct ow_pg_slot){0};
+    int r = QUERY(side, ow_sql_pg_log_find_slot, &result, err, slot);
+    if (r < 0 || PQntuples(result) == 0)
+        return r;
+    if (strcmp(text_of(result, 0), "pgoutput") != 0 || strcmp(text_of(result, 1), text_of(result, 5)) != 0)
+        return ow_error_set(err, OW_ECORRUPT,
+                            "slot %s is there already, for plugin %s and database \"%s\"; name another one with --slot",
+                            slot, text_of(result, 0), text_of(result, 1));
+    ret->is_there = true;
+    ret->active_pid = atoi(text_of(result, 2));
+    ret->is_lost = strcmp(text_of(result, 4), "lost") == 0 || text_of(result, 3)[0] == '\0';
+    (void)snprintf(ret->why_lost, sizeof ret->why_lost, "%s", text_of(result, 6));
+    return ret->is_lost ? 0 : ow_pg_lsn_parse(ow_bytes_of(text_of(result, 3)), &ret->confirmed, err);
+}
+
+int ow_pg_side_drop_slot(struct ow_pg_side *side, const char *slot, struct ow_error *err)
+{
+    OW_CLEANUP(clear_result) PGresult *result = NULL;
+    return QUERY(side, ow_sql_pg_log_drop_slot, &result, err, slot);
+}
+
+/* --- what is needed ----------------------------------------------------------------------------------- */
+
+int ow_pg_side_check_server(struct ow_pg_side *side, bool by_message, struct ow_error *err)
+{
+    OW_CLEANUP(clear_result) PGresult *result = NULL;
+    int version = PQserverVersion(side->conn);
+    if (by_message && version < 140000)
+        return ow_error_set(
+            err, OW_EUNSUPPORTED,
+            "%s: by message needs PostgreSQL 14 or later, whose decoding hands logical messages out; this is "
+            "%d. Use an outbox table and --by log",
+            side->shown, version / 10000);
+    int r = ow_postgres_query(side->conn, side->shown, ow_sql_pg_log_wal_level, &result, err);
+    if (r < 0)
+        return r;
+    if (strcmp(text_of(result, 0), "logical") != 0)
+        return ow_error_set(err, OW_EINVALID,
+                            "%s: wal_level is %s; to read the log a DBA runs ALTER SYSTEM SET wal_level = logical and "
+                            "restarts the server. Until then --by polling works",
+                            side->shown, text_of(result, 0));
+    return 0;
+}
+
+int ow_pg_side_check_table(struct ow_pg_side *side, const char *schema, const char *table, bool *ret_is_partitioned,
+                           struct ow_error *err)
+{
+    OW_CLEANUP(clear_result) PGresult *result = NULL;
+    struct ow_pg_layout layout;
+    int r = QUERY(side, ow_sql_pg_log_columns, &result, err, schema, table);
+    if (r < 0)
+        return r;
+    ow_pg_layout_init(&layout);
+    for (int i = 0; i < PQntuples(result); i++)
+        ow_pg_layout_add(&layout, ow_bytes_of(PQgetvalue(result, i, 0)), 0);
+    if (PQntuples(result) == 0)
+        return ow_error_set(err, OW_ENOTFOUND, "%s: there is no table %s.%s", side->shown, schema, table);
+    *ret_is_partitioned = text_of(result, 1)[0] == 'p';
+    const char *missing = ow_pg_layout_missing(&layout);
+    if (missing)
+        return ow_error_set(
+            err, OW_EINVALID,
+            "%s: table %s.%s has no column %s; an outbox has id, aggregatetype, aggregateid, type and payload",
+            side->shown, schema, table, missing);
+    return 0;
+}
+
+static int make_publication(struct ow_pg_side *side, const char *publication, const char *schema, const char *table,
+                            bool is_partitioned, struct ow_error *err)
+{
+    OW_CLEANUP(clear_result) PGresult *statement = NULL;
+    OW_CLEANUP(clear_result) PGresult *result = NULL;
+    int r = schema ? QUERY(side, ow_sql_pg_log_publication_of_table, &statement, err, publication, schema, table,
+                           is_partitioned ? "true" : "false")
+                   : QUERY(side, ow_sql_pg_log_publication_of_nothing, &statement, err, publication);
+    if (r < 0)
+        return r;
+    r = ow_postgres_query(side->conn, side->shown, text_of(statement, 0), &result, err);
+    if (r == OW_EDENIED)
+        return ow_error_set(err, OW_EDENIED, "%s: role %s may not make the publication; a DBA may run: %s", side->shown,
+                            PQuser(side->conn), text_of(statement, 0));
+    return r;
+}
+
+int ow_pg_side_ensure_publication(struct ow_pg_side *side, const char *publication, const char *schema,
+                                  const char *table, bool is_partitioned, struct ow_error *err)
+{
+    OW_CLEANUP(clear_result) PGresult *result = NULL;
+    int r = QUERY(side, ow_sql_pg_log_find_publication, &result, err, publication, schema ? schema : "",
+                  schema ? table : "");
+    if (r < 0)
+        return r;
+    if (PQntuples(result) == 0)
+        return make_publication(side, publication, schema, table, is_partitioned, err);
+    if (!schema)
+        return 0;
+    if (text_of(result, 0)[0] != 't')
+        return ow_error_set(
+            err, OW_EINVALID,
+            "publication %s leaves inserts out; a DBA may run: ALTER PUBLICATION \"%s\" SET (publish = 'insert')",
+            publication, publication);
+    if (is_partitioned && text_of(result, 1)[0] != 't')
+        return ow_error_set(
+            err, OW_EINVALID,
+            "publication %s shows the partitions of %s.%s, not the table; a DBA may run: ALTER PUBLICATION "
+            "\"%s\" SET (publish_via_partition_root = true)",
+            publication, schema, table, publication);
+    if (text_of(result, 2)[0] != 't')
+        return ow_error_set(
+            err, OW_EINVALID,
+            "publication %s has no table %s.%s; a DBA may run: ALTER PUBLICATION \"%s\" ADD TABLE \"%s\".\"%s\"",
+            publication, schema, table, publication, schema, table);
+    return 0;
+}
+
+/* --- records and dead letters ------------------------------------------------------------------------- */
+
+int ow_pg_side_read_record(struct ow_pg_side *side, const char *name, struct ow_pg_record *ret, struct ow_error *err)
+{
+    OW_CLEANUP(clear_result) PGresult *result = NULL;
+    *ret = (struct ow_pg_record){0};
+    int r = QUERY(side, ow_sql_pg_log_read_position, &result, err, name);
+    if (r < 0 || PQntuples(result) == 0)
+        return r;
+    ret->is_there = true;
+    (void)snprintf(ret->text, sizeof ret->text, "%s", text_of(result, 0));
+    (void)snprintf(ret->system_identifier, sizeof ret->system_identifier, "%s", text_of(result, 1));
+    return 0;
+}
+
+int ow_pg_side_write_record(struct ow_pg_side *side, const char *name, const char *text, const char *system_identifier,
+                            uint64_t *ret_lsn, struct ow_error *err)
+{
+    OW_CLEANUP(clear_result) PGresult *result = NULL;
+    int r = QUERY(side, ow_sql_pg_log_write_position, &result, err, name, text, system_identifier);
+    return r < 0 || !ret_lsn ? r : ow_pg_lsn_parse(ow_bytes_of(text_of(result, 0)), ret_lsn, err);
+}
+
+/* A copy that ends in NUL; null stays null. PostgreSQL's text holds no NUL and only UTF-8: what is neither goes as
+ * bytes. */
+static const char *text_parameter(struct ow_buf *keep, struct ow_bytes bytes)
+{
+    if (!bytes.data)
+        return NULL;
+    ow_buf_clear(keep);
+    if (memchr(bytes.data, '\0', bytes.size) || !ow_utf8_is_valid(bytes)) {
+        ow_buf_add_text(keep, "\\x");
+        for (size_t i = 0; i < bytes.size; i++)
+            ow_buf_printf(keep, "%02x", (unsigned char)bytes.data[i]);
+    } else {
+        ow_buf_add_bytes(keep, bytes);
+        ow_buf_add_char(keep, '\0');
+    }
+    return keep->data;
+}
+
+int ow_pg_side_dead_letter(struct ow_pg_side *side, const char *slot, const struct ow_message *m, const char *reason,
+                           uint32_t attempts, struct ow_error *err)
+{
+    enum { TEXTS = 7 };
+    struct ow_buf keep[TEXTS] = {0};
+    OW_CLEANUP(clear_result) PGresult *result = NULL;
+    OW_CLEANUP(ow_buf_done) struct ow_buf headers = {0};
+    char position[OW_POSITION_TEXT_SIZE], time[32], count[16];
+    bool is_text = m->payload.data && !memchr(m->payload.data, '\0', m->payload.size) && ow_utf8_is_valid(m->payload);
+    if (m->header_count > 0)
+        ow_json_write_headers(&headers, m->headers, m->header_count);
+    (void)snprintf(time, sizeof time, "%" PRId64, m->time_ms);
+    (void)snprintf(count, sizeof count, "%" PRIu32, attempts);
+    const char *id = text_parameter(&keep[0], m->id), *aggregate_type = text_parameter(&keep[1], m->aggregate_type);
+    const char *aggregate_id = text_parameter(&keep[2], m->aggregate_id), *type = text_parameter(&keep[3], m->type);
+    const char *payload = text_parameter(&keep[4], m->payload);
+    const char *why = text_parameter(&keep[5], ow_bytes_of(reason));
+    const char *header_text = m->header_count > 0 ? text_parameter(&keep[6], ow_buf_bytes(&headers)) : NULL;
+    bool has_failed = headers.has_failed;
+    for (int i = 0; i < TEXTS; i++)
+        has_failed |= keep[i].has_failed;
+    int r = has_failed ? ow_error_set(err, OW_ENOMEM, "out of memory")
+                       : QUERY(side, ow_sql_pg_log_dead_letter, &result, err, slot,
+                               ow_position_format(m->position, position), id, aggregate_type, aggregate_id, type,
+                               is_text ? payload : NULL, is_text ? NULL : payload, header_text, time, why, count);
+    for (int i = 0; i < TEXTS; i++)
+        ow_buf_done(&keep[i]);
+    return r;
+}

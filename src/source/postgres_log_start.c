@@ -1,0 +1,287 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* How a log is opened: what has to be there, and whether what is there fits what is on record. */
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "base/crash.h"
+#include "source/postgres_log.h"
+
+static const char MARK_BEGUN[] = "begun", MARK_DONE[] = "done";
+
+static void name_mark(const struct ow_pg_log *log, char to[OW_POSTGRES_NAME_SIZE + 16])
+{
+    (void)snprintf(to, OW_POSTGRES_NAME_SIZE + 16, "%s/snapshot", log->slot);
+}
+
+static int write_mark(struct ow_pg_log *log, const char *text, struct ow_error *err)
+{
+    char name[OW_POSTGRES_NAME_SIZE + 16];
+    name_mark(log, name);
+    return ow_pg_side_write_record(&log->side, name, text, log->stream.system_identifier, NULL, err);
+}
+
+/* --- closing ------------------------------------------------------------------------------------------ */
+
+static void close_stream(struct ow_pg_log *log)
+{
+    ow_pg_snapshot_close(&log->snapshot);
+    if (ow_pg_replication_is_open(&log->stream))
+        ow_pg_replication_close(&log->stream);
+    ow_pg_rows_forget(&log->rows);
+    ow_pg_spill_clear(&log->spill);
+    log->is_inside = log->is_replaying = log->is_in_stream = false;
+}
+
+void ow_pg_log_close(struct ow_source *source)
+{
+    struct ow_pg_log *log = ow_pg_log_of(source);
+    close_stream(log);
+    ow_pg_pruner_close(&log->pruner);
+    ow_pg_side_close(&log->side);
+    log->state = OW_PG_CLOSED;
+}
+
+/* --- opening ------------------------------------------------------------------------------------------ */
+
+/* Names that the database gives; fixed from the first connection on. */
+static int settle_names(struct ow_pg_log *log, struct ow_error *err)
+{
+    if (!log->slot[0])
+        ow_postgres_slot_name(ow_pg_side_database(&log->side), log->options.by_message ? "message" : "log", log->slot);
+    if (log->publication)
+        return 0;
+    bool is_ours = log->is_own_table || log->options.by_message;
+    log->publication = strdup(is_ours ? OW_POSTGRES_PUBLICATION : log->slot);
+    return log->publication ? 0 : ow_error_set(err, OW_ENOMEM, "out of memory");
+}
+
+static int check_surroundings(struct ow_pg_log *log, struct ow_error *err)
+{
+    bool is_partitioned = false, by_message = log->options.by_message;
+    int r = ow_pg_side_check_server(&log->side, by_message, err);
+    if (r == 0)
+        r = ow_postgres_ensure(log->side.store, err);
+    if (r == 0 && !by_message)
+        r = ow_pg_side_check_table(&log->side, log->rows.schema, log->rows.table, &is_partitioned, err);
+    if (r == 0)
+        r = ow_pg_side_ensure_publication(&log->side, log->publication, by_message ? NULL : log->rows.schema,
+                                          log->rows.table, is_partitioned, err);
+    return r;
+}
+
+/* A snapshot that was begun and not done: its slot goes, since what the slot was made with cannot be had again. */
+static int look_for_mark(struct ow_pg_log *log, struct ow_error *err)
+{
+    char name[OW_POSTGRES_NAME_SIZE + 16];
+    struct ow_pg_record mark;
+    name_mark(log, name);
+    int r = ow_pg_side_read_record(&log->side, name, &mark, err);
+    if (r < 0)
+        return r;
+    log->has_snapshot_mark = mark.is_there && strcmp(mark.text, MARK_BEGUN) == 0;
+    /* Rows that were there before the slot are known to be published; else nobody may delete by looking. */
+    log->pruner.looks = log->pruner.is_on && mark.is_there && strcmp(mark.text, MARK_DONE) == 0;
+    if (!log->has_snapshot_mark || !log->found.is_there)
+        return 0;
+    log->found.is_there = false;
+    return ow_pg_side_drop_slot(&log->side, log->slot, err);
+}
+
+static int attach(struct ow_pg_log *log, struct ow_error *err)
+{
+    int r = ow_pg_side_find_slot(&log->side, log->slot, &log->found, err);
+    if (r == 0 && log->found.active_pid)
+        r = ow_error_set(err, OW_ESTANDBY, "slot %s is active for PID %d", log->slot, log->found.active_pid);
+    if (r == 0)
+        r = look_for_mark(log, err);
+    if (r == 0)
+        r = ow_pg_replication_open(&log->stream, log->url, log->shown, err);
+    if (r < 0)
+        return r;
+    struct ow_buf identity = {0};
+    ow_buf_printf(&identity, "postgres/%s/%s/%s", log->stream.system_identifier, ow_pg_side_database(&log->side),
+                  log->slot);
+    if ((r = ow_buf_check(&identity, err)) == 0 &&
+        !ow_bytes_equal(ow_buf_bytes(&identity), ow_buf_bytes(&log->identity)))
+        log->track.confirmed = (struct ow_position){0}; /* another log: its positions mean nothing here */
+    ow_buf_done(&log->identity);
+    log->identity = identity;
+    log->target_lsn = log->stream.wal_end;
+    /* Whoever streams from the slot is the one who works. */
+    if (r == 0 && log->found.is_there && !log->found.is_lost)
+        r = ow_pg_replication_start(&log->stream, log->slot, log->publication, log->options.by_message, err);
+    return r;
+}
+
+int ow_pg_log_open(struct ow_source *source, struct ow_error *err)
+{
+    struct ow_pg_log *log = ow_pg_log_of(source);
+    int r = ow_pg_side_open(&log->side, err);
+    if (r == 0)
+        r = settle_names(log, err);
+    if (r == 0)
+        r = ow_pg_side_lock(&log->side, log->slot, err);
+    if (r == 0)
+        r = check_surroundings(log, err);
+    if (r == 0)
+        r = attach(log, err);
+    if (r == OW_ESTANDBY) { /* asked again soon: the connection stays */
+        close_stream(log);
+        ow_pg_side_unlock(&log->side, log->slot);
+        return r;
+    }
+    if (r < 0) {
+        ow_pg_log_close(source);
+        return r;
+    }
+    ow_pg_track_restart(&log->track);
+    log->read_lsn = log->slot_start = 0;
+    log->state = OW_PG_ATTACHED;
+    return 0;
+}
+
+/* --- what is on record -------------------------------------------------------------------------------- */
+
+static int read_own_record(struct ow_pg_log *log, struct ow_position *ret, char other_system[32], struct ow_error *err)
+{
+    struct ow_pg_record record;
+    int r = ow_pg_side_read_record(&log->side, log->slot, &record, err);
+    if (r < 0 || !record.is_there)
+        return r;
+    if (strcmp(record.system_identifier, log->stream.system_identifier) != 0)
+        (void)snprintf(other_system, 32, "%s", record.system_identifier);
+    return ow_position_parse(ow_bytes_of(record.text), ret, err);
+}
+
+/* What does not fit, as one line; false: all is well. */
+static bool has_gap(const struct ow_pg_log *log, struct ow_position record, const char *other_system,
+                    struct ow_buf *why)
+{
+    char recorded[OW_PG_LSN_TEXT_SIZE], other[OW_PG_LSN_TEXT_SIZE];
+    (void)ow_pg_lsn_format(record.major, recorded);
+    if (ow_position_is_zero(record)) {
+        if (log->found.is_lost)
+            ow_buf_printf(why, "slot %s is lost: the server has removed the log that it needs", log->slot);
+        return log->found.is_lost;
+    }
+    if (other_system[0])
+        ow_buf_printf(why, "position %s was recorded on another server (system identifier %s, this one is %s)",
+                      recorded, other_system, log->stream.system_identifier);
+    else if (!log->found.is_there)
+        ow_buf_printf(
+            why, "slot %s is gone, although position %s was recorded: what was committed since then is not in reach",
+            log->slot, recorded);
+    else if (log->found.is_lost)
+        ow_buf_printf(why, "slot %s is lost%s%s: the server has removed the log behind position %s", log->slot,
+                      log->found.why_lost[0] ? ", " : "", log->found.why_lost, recorded);
+    else if (log->stream.wal_end < record.major)
+        ow_buf_printf(why,
+                      "the server's log ends at %s, before the recorded position %s: was it restored from a backup, or "
+                      "promoted while it lagged behind?",
+                      ow_pg_lsn_format(log->stream.wal_end, other), recorded);
+    else if (log->found.confirmed > record.major)
+        ow_buf_printf(why,
+                      "slot %s stands at %s, ahead of the recorded position %s: somebody else has read from it, or "
+                      "made it anew",
+                      log->slot, ow_pg_lsn_format(log->found.confirmed, other), recorded);
+    return why->size > 0;
+}
+
+/* --- a slot that is to be made ------------------------------------------------------------------------- */
+
+/* The stream has to begin before the slot is there, on a connection that does not stream. */
+static int begin_create(struct ow_pg_log *log, bool wants_snapshot, struct ow_error *err)
+{
+    int r = 0;
+    if (log->found.is_there || log->stream.is_streaming) {
+        close_stream(log);
+        if (log->found.is_there)
+            r = ow_pg_side_drop_slot(&log->side, log->slot, err);
+        if (r == 0)
+            r = ow_pg_replication_open(&log->stream, log->url, log->shown, err);
+    }
+    if (r == 0 && wants_snapshot)
+        r = write_mark(log, MARK_BEGUN, err);
+    if (r == 0)
+        r = ow_pg_replication_create(&log->stream, log->slot, err);
+    if (r < 0)
+        return r;
+    log->has_snapshot_mark = wants_snapshot;
+    log->pruner.looks = false;
+    log->track.confirmed = (struct ow_position){0};
+    log->state = OW_PG_CREATING;
+    return 0;
+}
+
+int ow_pg_log_create(struct ow_pg_log *log, struct ow_error *err)
+{
+    char *name = NULL;
+    int r = ow_pg_replication_created(&log->stream, &log->slot_start, &name, err);
+    if (r <= 0)
+        return r;
+    OW_CRASH_POINT(LOG_SLOT_MADE);
+    r = 0;
+    if (log->has_snapshot_mark)
+        r = ow_pg_snapshot_open(&log->snapshot, log->url, log->shown, name, log->rows.schema, log->rows.table, err);
+    free(name);
+    if (r == 0)
+        r = ow_pg_replication_start(&log->stream, log->slot, log->publication, log->options.by_message, err);
+    if (r < 0)
+        return r;
+    log->commit_lsn = log->slot_start - 1;
+    log->ordinal = 0;
+    log->state = log->has_snapshot_mark ? OW_PG_SNAPSHOT : OW_PG_STREAMING;
+    return 0;
+}
+
+int ow_pg_log_end_snapshot(struct ow_pg_log *log, struct ow_error *err)
+{
+    int r = write_mark(log, MARK_DONE, err);
+    if (r == 0)
+        log->has_snapshot_mark = false;
+    return r;
+}
+
+/* --- resuming ----------------------------------------------------------------------------------------- */
+
+/* A person has accepted the gap. Our own outbox still holds every row that was not confirmed: with a new slot and its
+   snapshot nothing of it is lost. Of another table nobody knows what was published: the log goes on from here. */
+static int go_on_over_gap(struct ow_pg_log *log, struct ow_error *err)
+{
+    bool wants_snapshot = log->pruner.is_on;
+    log->track.confirmed = (struct ow_position){0};
+    log->options.accepts_gap = false; /* that one, not the next */
+    if (wants_snapshot || !log->found.is_there || log->found.is_lost)
+        return begin_create(log, wants_snapshot, err);
+    log->state = OW_PG_STREAMING;
+    return 0;
+}
+
+int ow_pg_log_resume(struct ow_source *source, const struct ow_position *position, struct ow_error *err)
+{
+    struct ow_pg_log *log = ow_pg_log_of(source);
+    OW_CLEANUP(ow_buf_done) struct ow_buf why = {0};
+    struct ow_position record = position ? *position : (struct ow_position){0};
+    char other_system[32] = "";
+    int r = source->is_recorded ? 0 : read_own_record(log, &record, other_system, err);
+    if (r < 0)
+        return r;
+    if (ow_position_compare(log->track.confirmed, record) > 0)
+        record = log->track.confirmed;
+    if (log->has_snapshot_mark) /* begun and not done: what is on record is of that attempt */
+        return begin_create(log, !log->options.by_message, err);
+    if (has_gap(log, record, other_system, &why)) {
+        if (log->options.accepts_gap)
+            return go_on_over_gap(log, err);
+        return ow_error_set(err, OW_ECORRUPT,
+                            "%s. Nothing was published. Find out what happened; messages may be missing. "
+                            "To go on all the same, say --accept-gap once%s",
+                            why.data,
+                            log->pruner.is_on ? ": rows that are still in the outbox are published first" : "");
+    }
+    if (!log->found.is_there)
+        return begin_create(log, !log->options.by_message, err);
+    log->track.confirmed = record;
+    log->state = OW_PG_STREAMING;
+    return 0;
+}
