@@ -10,27 +10,29 @@ INSERT INTO onewrite.meta (name, value) VALUES ('outbox', $1) ON CONFLICT (name)
 -- publish() into the table. The id is returned.
 -- name: publish_table
 CREATE OR REPLACE FUNCTION onewrite.publish(
-    aggregatetype text, aggregateid text, type text, payload text, id text DEFAULT NULL, headers json DEFAULT NULL)
+    aggregatetype text, aggregateid text, type text, payload text, id text DEFAULT NULL, headers json DEFAULT NULL,
+    "time" timestamptz DEFAULT NULL)
 RETURNS text LANGUAGE plpgsql SET search_path = pg_catalog AS $$
 #variable_conflict use_variable
 DECLARE
     ready text := coalesce(id, gen_random_uuid()::text);
 BEGIN
-    INSERT INTO onewrite.outbox (id, aggregatetype, aggregateid, type, payload, headers)
-    VALUES (ready, aggregatetype, aggregateid, type, payload, headers);
+    INSERT INTO onewrite.outbox (id, aggregatetype, aggregateid, type, payload, headers, time)
+    VALUES (ready, aggregatetype, aggregateid, type, payload, headers, coalesce("time", clock_timestamp()));
     RETURN ready;
 END
 $$;
 
 CREATE OR REPLACE FUNCTION onewrite.publish_bytes(
-    aggregatetype text, aggregateid text, type text, payload bytea, id text DEFAULT NULL, headers json DEFAULT NULL)
+    aggregatetype text, aggregateid text, type text, payload bytea, id text DEFAULT NULL, headers json DEFAULT NULL,
+    "time" timestamptz DEFAULT NULL)
 RETURNS text LANGUAGE plpgsql SET search_path = pg_catalog AS $$
 #variable_conflict use_variable
 DECLARE
     ready text := coalesce(id, gen_random_uuid()::text);
 BEGIN
-    INSERT INTO onewrite.outbox (id, aggregatetype, aggregateid, type, payload_bytes, headers)
-    VALUES (ready, aggregatetype, aggregateid, type, payload, headers);
+    INSERT INTO onewrite.outbox (id, aggregatetype, aggregateid, type, payload_bytes, headers, time)
+    VALUES (ready, aggregatetype, aggregateid, type, payload, headers, coalesce("time", clock_timestamp()));
     RETURN ready;
 END
 $$;
@@ -38,7 +40,8 @@ $$;
 -- publish() as a WAL message: a JSON object, see docs/outbox-postgres.md.
 -- name: publish_message
 CREATE OR REPLACE FUNCTION onewrite.publish(
-    aggregatetype text, aggregateid text, type text, payload text, id text DEFAULT NULL, headers json DEFAULT NULL)
+    aggregatetype text, aggregateid text, type text, payload text, id text DEFAULT NULL, headers json DEFAULT NULL,
+    "time" timestamptz DEFAULT NULL)
 RETURNS text LANGUAGE plpgsql SET search_path = pg_catalog AS $$
 #variable_conflict use_variable
 DECLARE
@@ -49,13 +52,14 @@ BEGIN
     END IF;
     PERFORM pg_logical_emit_message(true, 'onewrite', json_build_object(
         'id', ready, 'aggregatetype', aggregatetype, 'aggregateid', aggregateid, 'type', type, 'headers', headers,
-        'time', (extract(epoch FROM clock_timestamp()) * 1000)::bigint, 'payload', payload)::text);
+        'time', (extract(epoch FROM coalesce("time", clock_timestamp())) * 1000)::bigint, 'payload', payload)::text);
     RETURN ready;
 END
 $$;
 
 CREATE OR REPLACE FUNCTION onewrite.publish_bytes(
-    aggregatetype text, aggregateid text, type text, payload bytea, id text DEFAULT NULL, headers json DEFAULT NULL)
+    aggregatetype text, aggregateid text, type text, payload bytea, id text DEFAULT NULL, headers json DEFAULT NULL,
+    "time" timestamptz DEFAULT NULL)
 RETURNS text LANGUAGE plpgsql SET search_path = pg_catalog AS $$
 #variable_conflict use_variable
 DECLARE
@@ -66,7 +70,7 @@ BEGIN
     END IF;
     PERFORM pg_logical_emit_message(true, 'onewrite', json_build_object(
         'id', ready, 'aggregatetype', aggregatetype, 'aggregateid', aggregateid, 'type', type, 'headers', headers,
-        'time', (extract(epoch FROM clock_timestamp()) * 1000)::bigint,
+        'time', (extract(epoch FROM coalesce("time", clock_timestamp())) * 1000)::bigint,
         'payload_base64', translate(encode(payload, 'base64'), E'\n', ''))::text);
     RETURN ready;
 END
@@ -81,8 +85,8 @@ BEGIN
             CREATE OR REPLACE FUNCTION onewrite.gen_random_uuid() RETURNS uuid LANGUAGE sql VOLATILE AS
             'SELECT overlay(overlay(md5(random()::text || clock_timestamp()::text || pg_backend_pid()::text)
                                     PLACING ''4'' FROM 13) PLACING ''a'' FROM 17)::uuid' $f$;
-        ALTER FUNCTION onewrite.publish(text, text, text, text, text, json) SET search_path = pg_catalog, onewrite;
-        ALTER FUNCTION onewrite.publish_bytes(text, text, text, bytea, text, json) SET search_path = pg_catalog, onewrite;
+        ALTER FUNCTION onewrite.publish(text, text, text, text, text, json, timestamptz) SET search_path = pg_catalog, onewrite;
+        ALTER FUNCTION onewrite.publish_bytes(text, text, text, bytea, text, json, timestamptz) SET search_path = pg_catalog, onewrite;
     END IF;
 END
 $$;
@@ -105,10 +109,10 @@ $$;
 
 -- name: grant
 GRANT USAGE ON SCHEMA onewrite TO onewrite_app, onewrite_relay;
-REVOKE EXECUTE ON FUNCTION onewrite.publish(text, text, text, text, text, json) FROM PUBLIC;
-REVOKE EXECUTE ON FUNCTION onewrite.publish_bytes(text, text, text, bytea, text, json) FROM PUBLIC;
-GRANT EXECUTE ON FUNCTION onewrite.publish(text, text, text, text, text, json) TO onewrite_app;
-GRANT EXECUTE ON FUNCTION onewrite.publish_bytes(text, text, text, bytea, text, json) TO onewrite_app;
+REVOKE EXECUTE ON FUNCTION onewrite.publish(text, text, text, text, text, json, timestamptz) FROM PUBLIC;
+REVOKE EXECUTE ON FUNCTION onewrite.publish_bytes(text, text, text, bytea, text, json, timestamptz) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION onewrite.publish(text, text, text, text, text, json, timestamptz) TO onewrite_app;
+GRANT EXECUTE ON FUNCTION onewrite.publish_bytes(text, text, text, bytea, text, json, timestamptz) TO onewrite_app;
 GRANT INSERT ON onewrite.outbox TO onewrite_app;
 GRANT SELECT, DELETE, UPDATE (accepted_at) ON onewrite.outbox TO onewrite_relay;
 GRANT SELECT ON SEQUENCE onewrite.outbox_seq_seq TO onewrite_relay;

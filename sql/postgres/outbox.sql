@@ -1,10 +1,14 @@
 -- SPDX-License-Identifier: Apache-2.0
 -- The relay's side of the outbox, by polling (src/source/outbox_postgres*.c).
 
--- name: insert
-INSERT INTO onewrite.outbox (id, aggregatetype, aggregateid, type, payload, payload_bytes, headers, time)
-VALUES ($1, $2, $3, $4, $5, $6, $7::json,
-        coalesce(to_timestamp($8::double precision / 1000.0), clock_timestamp()));
+-- What libonewrite-postgres runs: into the table, or as a WAL message, as `onewrite init` has set it.
+-- name: publish
+SELECT onewrite.publish($1::text, $2::text, $3::text, $4::text, id => $5::text, headers => $6::json,
+                        "time" => to_timestamp($7::bigint / 1000.0));
+
+-- name: publish_bytes
+SELECT onewrite.publish_bytes($1::text, $2::text, $3::text, $4::bytea, id => $5::text, headers => $6::json,
+                              "time" => to_timestamp($7::bigint / 1000.0));
 
 -- All rows from $1 on but those that were yielded already ($2), of the shards in $3 out of $4, at most $5 rows and,
 -- after the first, $6 bytes. One snapshot, in the order of seq; nothing stays open.

@@ -3,11 +3,9 @@
 #include <sqlite3.h>
 
 #include "base/uuid.h"
+#include "client/outbox_check.h"
 #include "codec/json.h"
-#include "core/message.h"
 #include "sql.h"
-
-enum { HEADERS_MAX = 256 };
 
 enum parameter { ID = 1, AGGREGATE_TYPE, AGGREGATE_ID, TYPE, PAYLOAD, HEADERS, TIME };
 
@@ -44,34 +42,6 @@ static int fail(sqlite3 *db, int result, struct ow_error *err)
     return ow_error_set(err, code, "the outbox: %s", sqlite3_errmsg(db));
 }
 
-static int check(const struct ow_outbox_message *message, struct ow_message *m, struct ow_header headers[HEADERS_MAX],
-                 struct ow_error *err)
-{
-    const struct {
-        const char *name, *value;
-    } needed[] = {
-        {"aggregate_type", message->aggregate_type}, {"aggregate_id", message->aggregate_id}, {"type", message->type}};
-    for (size_t i = 0; i < sizeof needed / sizeof needed[0]; i++)
-        if (!needed[i].value || !*needed[i].value)
-            return ow_error_set(err, OW_EINVALID, "%s is empty", needed[i].name);
-    if (message->header_count > HEADERS_MAX)
-        return ow_error_set(err, OW_ETOOBIG, "the message has %zu headers, the limit is %d", message->header_count,
-                            HEADERS_MAX);
-    for (size_t i = 0; i < message->header_count; i++)
-        headers[i] = (struct ow_header){ow_bytes_of(message->headers[i].name), ow_bytes_of(message->headers[i].value)};
-    *m = (struct ow_message){
-        .id = ow_bytes_of(message->id),
-        .aggregate_type = ow_bytes_of(message->aggregate_type),
-        .aggregate_id = ow_bytes_of(message->aggregate_id),
-        .type = ow_bytes_of(message->type),
-        .payload = {message->payload, message->payload ? message->payload_size : 0},
-        .headers = headers,
-        .header_count = message->header_count,
-        .time_ms = message->time_ms,
-    };
-    return ow_message_check(m, &ow_message_limits_default, err);
-}
-
 static int bind_text(sqlite3_stmt *statement, enum parameter i, struct ow_bytes text)
 {
     return sqlite3_bind_text64(statement, (int)i, text.data, text.size, SQLITE_STATIC, SQLITE_UTF8);
@@ -101,7 +71,7 @@ static int bind_all(sqlite3_stmt *statement, const struct ow_message *m, struct 
 int ow_outbox_put_sqlite(sqlite3 *db, const struct ow_outbox_message *message, char *ret_id, struct ow_error *err)
 {
     OW_CLEANUP(ow_buf_done) struct ow_buf headers_text = {0};
-    struct ow_header headers[HEADERS_MAX];
+    struct ow_header headers[OW_OUTBOX_HEADERS_MAX];
     struct ow_message m = {0};
     struct ow_outbox_message with_id = *message;
     char id[OW_UUID_TEXT_SIZE];
@@ -111,7 +81,7 @@ int ow_outbox_put_sqlite(sqlite3 *db, const struct ow_outbox_message *message, c
         with_id.id = id;
     }
     if (r == 0)
-        r = check(&with_id, &m, headers, err);
+        r = ow_outbox_check(&with_id, &m, headers, err);
     if (r < 0)
         return r;
     ow_json_write_headers(&headers_text, headers, m.header_count);
