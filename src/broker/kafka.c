@@ -20,7 +20,7 @@
 enum {
     NARROWER = 8, /* so many times fewer messages are in flight after a refusal */
     BATCH_BYTES = 1000000,
-    BATCH_BYTES_MIN = 16384,
+    BATCH_BYTES_MIN = 512,
 };
 
 struct kafka {
@@ -174,6 +174,10 @@ static void scout(struct kafka *k, struct ow_kafka_topic *topic)
     topic->state = OW_KAFKA_TOPIC_NEW;
     if (topic->parked_first == topic->parked_count)
         return;
+    if (!ow_kafka_topic_ask(topic, k->client.rk)) {
+        fail(k, OW_ENOMEM, "out of memory");
+        return;
+    }
     struct ow_kafka_parked first = topic->parked[topic->parked_first++];
     topic->state = OW_KAFKA_TOPIC_SCOUTED;
     hand_over(k, topic, &first.message, first.token);
@@ -234,7 +238,7 @@ static int kafka_send(struct ow_broker *broker, const struct ow_message *message
             give(k, token, OW_REJECTED, reason);
             return 0;
         }
-        int r = ow_kafka_topics_get(&k->topics, k->client.rk, message->topic, &topic, err);
+        int r = ow_kafka_topics_get(&k->topics, message->topic, &topic, err);
         if (r < 0)
             return r;
     }
@@ -308,6 +312,15 @@ static int take_report(struct kafka *k, const rd_kafka_message_t *report, struct
     return 1;
 }
 
+/* What broke the series of messages is told by the report of the one that did, which comes behind this. */
+static void note_fatal(struct kafka *k)
+{
+    if (k->error.code != 0 || rd_kafka_fatal_error(k->client.rk, NULL, 0) == RD_KAFKA_RESP_ERR__GAPLESS_GUARANTEE)
+        return;
+    if (ow_kafka_client_fatal(&k->client, &k->settings, &k->error) == 0)
+        k->error.code = 0;
+}
+
 /* 1: there is an event with reports in k->client.event. */
 static int next_event(struct kafka *k)
 {
@@ -323,8 +336,7 @@ static int next_event(struct kafka *k)
             take_made(k, event);
         else
             (void)ow_kafka_client_note(&k->client, &k->settings, event);
-        if (k->error.code == 0 && ow_kafka_client_fatal(&k->client, &k->settings, &k->error) == 0)
-            k->error.code = 0;
+        note_fatal(k);
         rd_kafka_event_destroy(event);
     }
 }

@@ -101,7 +101,7 @@ struct ow_kafka_parked {
 struct ow_kafka_topic {
     struct ow_kafka_topic *next; /* in its bucket */
     char *name;
-    rd_kafka_topic_t *handle;
+    rd_kafka_topic_t *handle; /* NULL: see ow_kafka_topic_ask() */
     enum ow_kafka_topic_state state;
     char why_not[OW_KAFKA_REASON_SIZE]; /* why it could not be made; "" */
     /* Messages that wait until it is READY, in order; [first, count). */
@@ -114,8 +114,11 @@ struct ow_kafka_topics {
     struct ow_kafka_topic *buckets[OW_KAFKA_BUCKETS], *last;
 };
 void ow_kafka_topics_done(struct ow_kafka_topics *topics); /* before the client is closed */
-int ow_kafka_topics_get(struct ow_kafka_topics *topics, rd_kafka_t *rk, struct ow_bytes name,
-                        struct ow_kafka_topic **ret, struct ow_error *err) OW_MUST_CHECK;
+int ow_kafka_topics_get(struct ow_kafka_topics *topics, struct ow_bytes name, struct ow_kafka_topic **ret,
+                        struct ow_error *err) OW_MUST_CHECK;
+/* Makes its handle, if there is none: librdkafka asks the cluster for it at that moment, and then only once a second,
+   so that it is not done before the topic was made. False: out of memory. */
+bool ow_kafka_topic_ask(struct ow_kafka_topic *topic, rd_kafka_t *rk);
 int ow_kafka_topic_park(struct ow_kafka_topic *topic, const struct ow_message *message, uint64_t token,
                         struct ow_error *err) OW_MUST_CHECK;
 /* Asks the cluster to make the topic; the answer comes to the client's queue. */

@@ -179,10 +179,11 @@ static void serve(struct exactly *k)
     }
 }
 
-/* Serves the queue until all that was sent has its report, or the time is over. */
+/* Serves the queue until all that was sent has its report, one has failed, or the time is over. Behind one that has
+   failed nothing is sent any more: the others have no report before the transaction is aborted. */
 static void await_reports(struct exactly *k, int64_t deadline)
 {
-    while (k->reported < k->count - k->accepted) {
+    while (k->reported < k->count - k->accepted && k->failure == RD_KAFKA_RESP_ERR_NO_ERROR) {
         int left = left_until(deadline);
         if (!serve_one(k, left < 100 ? left : 100) && left == 0)
             return;
@@ -304,6 +305,8 @@ static int ready_topic(struct exactly *k, struct ow_kafka_topic *topic, char *re
     int r = k->settings.creates_topics ? await_made(k, topic, err) : 1;
     if (r < 0)
         return r;
+    if (!ow_kafka_topic_ask(topic, k->client.rk))
+        return ow_error_set(err, OW_ENOMEM, "out of memory");
     rd_kafka_resp_err_t code = RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART;
     if (r == 1)
         code = look_up(k, topic, ow_clock_monotonic_ms() + TOPIC_MS / 2);
@@ -388,7 +391,7 @@ static int exactly_send(struct ow_broker *broker, const struct ow_message *messa
     if (is_unfit(k, token))
         return judge(k, token, OW_REJECTED, "Kafka refuses it: it is too large, or not what the topic takes", err);
     struct ow_kafka_topic *topic = NULL;
-    int r = ow_kafka_topics_get(&k->topics, k->client.rk, message->topic, &topic, err);
+    int r = ow_kafka_topics_get(&k->topics, message->topic, &topic, err);
     if (r == 0)
         r = ready_topic(k, topic, reason, sizeof reason, err);
     if (r == 0)
@@ -475,7 +478,8 @@ static void exactly_abort(struct ow_broker *broker)
         int64_t deadline = ow_clock_monotonic_ms() + ABORT_MS;
         /* Aborting waits for the reports, which nobody but us takes from the queue. */
         (void)rd_kafka_purge(k->client.rk, RD_KAFKA_PURGE_F_QUEUE | RD_KAFKA_PURGE_F_INFLIGHT);
-        await_reports(k, deadline);
+        while (k->reported < k->count - k->accepted && left_until(deadline) > 0)
+            (void)serve_one(k, 10);
         rd_kafka_error_t *error = rd_kafka_abort_transaction(k->client.rk, left_until(deadline));
         if (error) /* Kafka aborts it by itself: at our next init_transactions(), or when its time is over */
             rd_kafka_error_destroy(error);

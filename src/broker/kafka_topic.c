@@ -38,23 +38,6 @@ static void free_topic(struct ow_kafka_topic *topic)
     free(topic);
 }
 
-static struct ow_kafka_topic *new_topic(rd_kafka_t *rk, struct ow_bytes name)
-{
-    struct ow_kafka_topic *topic = calloc(1, sizeof *topic);
-    if (topic && (topic->name = strndup(name.data, name.size))) {
-        rd_kafka_topic_conf_t *conf = rd_kafka_default_topic_conf_dup(rk);
-        rd_kafka_topic_conf_set_opaque(conf, topic);
-        topic->handle = rd_kafka_topic_new(rk, topic->name, conf);
-        if (!topic->handle)
-            rd_kafka_topic_conf_destroy(conf);
-    }
-    if (topic && !topic->handle) {
-        free_topic(topic);
-        return NULL;
-    }
-    return topic;
-}
-
 void ow_kafka_topics_done(struct ow_kafka_topics *topics)
 {
     for (size_t i = 0; i < OW_KAFKA_BUCKETS; i++) {
@@ -68,8 +51,8 @@ void ow_kafka_topics_done(struct ow_kafka_topics *topics)
     *topics = (struct ow_kafka_topics){0};
 }
 
-int ow_kafka_topics_get(struct ow_kafka_topics *topics, rd_kafka_t *rk, struct ow_bytes name,
-                        struct ow_kafka_topic **ret, struct ow_error *err)
+int ow_kafka_topics_get(struct ow_kafka_topics *topics, struct ow_bytes name, struct ow_kafka_topic **ret,
+                        struct ow_error *err)
 {
     struct ow_kafka_topic *topic = topics->last;
     if (topic && ow_bytes_is(name, topic->name)) {
@@ -80,14 +63,28 @@ int ow_kafka_topics_get(struct ow_kafka_topics *topics, rd_kafka_t *rk, struct o
     for (topic = *bucket; topic && !ow_bytes_is(name, topic->name); topic = topic->next) {
     }
     if (!topic) {
-        topic = new_topic(rk, name);
-        if (!topic)
+        topic = calloc(1, sizeof *topic);
+        if (!topic || !(topic->name = strndup(name.data, name.size))) {
+            free(topic);
             return ow_error_set(err, OW_ENOMEM, "out of memory");
+        }
         topic->next = *bucket;
         *bucket = topic;
     }
     *ret = topics->last = topic;
     return 0;
+}
+
+bool ow_kafka_topic_ask(struct ow_kafka_topic *topic, rd_kafka_t *rk)
+{
+    if (topic->handle)
+        return true;
+    rd_kafka_topic_conf_t *conf = rd_kafka_default_topic_conf_dup(rk);
+    rd_kafka_topic_conf_set_opaque(conf, topic);
+    topic->handle = rd_kafka_topic_new(rk, topic->name, conf);
+    if (!topic->handle)
+        rd_kafka_topic_conf_destroy(conf);
+    return topic->handle != NULL;
 }
 
 int ow_kafka_topic_park(struct ow_kafka_topic *topic, const struct ow_message *message, uint64_t token,
