@@ -1,0 +1,48 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A row of a table, as a log or a query of PostgreSQL gives it: what is known of the columns, and a text (or
+ * null) for each of them, in the server's own output format with the settings DateStyle ISO, IntervalStyle
+ * postgres, bytea_output hex, extra_float_digits 1 or more, lc_monetary any, UTF-8.
+ *
+ * All of this is borrowed from whoever reads the table, and stays where it is until the next row is asked for.
+ */
+#ifndef OW_CODEC_ROW_H
+#define OW_CODEC_ROW_H
+
+#include "base/bytes.h"
+
+struct ow_row_column {
+    struct ow_bytes name;
+    uint32_t type_oid;         /* of the base type where the column's type is a domain */
+    struct ow_bytes type_name; /* pg_type.typname of that type; null: told by the oid alone */
+    uint32_t element_oid;      /* of an array: the type of its elements; 0: no array, or told by type_oid */
+    int32_t typmod;            /* pg_attribute.atttypmod (of a domain: pg_type.typtypmod); -1: none */
+    bool is_enum;              /* pg_type.typtype is 'e' (of an array: of its elements) */
+    struct ow_bytes labels;    /* of an enum: its labels in their order, joined by commas; null where not known */
+    bool is_not_null;          /* NOT NULL, or part of the primary key */
+    struct ow_bytes default_expression; /* pg_get_expr(adbin, adrelid); null: no default, or an identity or
+                                           generated column */
+};
+
+struct ow_row_table {
+    struct ow_bytes schema, name;
+    const struct ow_row_column *columns;
+    size_t column_count;
+    uint64_t version; /* another number whenever anything of this is another; never the same for two tables */
+};
+
+enum ow_row_op {
+    OW_ROW_INSERT,
+    OW_ROW_SNAPSHOT, /* was there before the log began */
+    OW_ROW_UPDATE,
+    OW_ROW_DELETE,
+    OW_ROW_TRUNCATE, /* no values */
+};
+
+struct ow_row {
+    enum ow_row_op op;
+    const struct ow_row_table *table;
+    const struct ow_bytes *values; /* one for each column; null bytes: NULL */
+};
+
+#endif
