@@ -210,7 +210,7 @@ void ow_help_program(struct ow_buf *to)
     add_option(to, ow_flag_version);
     ow_buf_add_text(to, "\nURLs:\n");
     for (const struct ow_scheme *scheme = ow_schemes; scheme->name; scheme++)
-        if (scheme->is_supported)
+        if (scheme->is_supported && !scheme->is_alias)
             add_scheme(to, scheme);
     ow_buf_add_text(to, "\nExamples:\n");
     for (const struct ow_example *e = ow_program_examples; e->line; e++) {

@@ -157,7 +157,7 @@ static void add_urls(struct ow_buf *to)
                  "journal:bus.db?partitions=8&retention=30d. In path and values %XX is one byte.\n");
     for (const struct ow_scheme *s = ow_schemes; s->name; s++) {
         char form[40];
-        if (!s->is_supported)
+        if (!s->is_supported || s->is_alias)
             continue;
         (void)snprintf(form, sizeof form, "%s%s", s->form, s->rest ? s->rest : s->has_path ? "PATH" : "");
         add_entry(to, form, s->help);

@@ -75,13 +75,13 @@ static const struct ow_option file_options[] = {
         .name = scheme, .form = scheme "://", .id = OW_SCHEME_OTHER, .kinds = (kind) \
     }
 
-#define POSTGRES(scheme, alias)                                                                                    \
-    {                                                                                                              \
-        .name = scheme, .form = scheme "://", .id = OW_SCHEME_POSTGRES, .kinds = OW_URL_STORE,                     \
-        .is_supported = OW_WITH_POSTGRES, .has_path = true, .is_alias = alias, .options = ow_url_postgres_options, \
-        .sample_name = "shop", .sample = "postgres://localhost/shop",                                              \
-        .help = "A PostgreSQL database: postgres://USER@HOST:PORT/DATABASE, with any parameter of libpq beside\n"  \
-                "ours. TLS is verified in full unless the host is this machine or sslmode says otherwise.",        \
+#define POSTGRES(scheme, alias)                                                                                   \
+    {                                                                                                             \
+        .name = scheme, .form = scheme "://", .id = OW_SCHEME_POSTGRES, .kinds = OW_URL_STORE,                    \
+        .is_supported = OW_WITH_POSTGRES, .has_path = true, .is_alias = alias, .rest = "USER@HOST/DATABASE",      \
+        .options = ow_url_postgres_options, .sample_name = "shop", .sample = "postgres://localhost/shop",         \
+        .help = "A PostgreSQL database: postgres://USER@HOST:PORT/DATABASE, with any parameter of libpq beside\n" \
+                "ours. TLS is verified in full unless the host is this machine or sslmode says otherwise.",       \
     }
 
 const struct ow_scheme ow_schemes[] = {
