@@ -3,7 +3,8 @@
  * Kafka, at least once: an idempotent producer that waits for ever, so that what was sent first to a partition is
  * accepted first, whatever its brokers go through.
  *
- * Three things could break that order, and are prevented:
+ * Three things could break that order, and are prevented (a fourth, for what is accepted at all, is told at
+ * ow_kafka_topic_is_new()):
  *  - A request that the broker refuses for one of its messages. librdkafka stops then (gapless), the relay opens
  *    anew and sends again what has no receipt, now with fewer in flight, until the one at fault stands alone.
  *  - A topic that comes into being between two messages of a key, of which the first has failed for want of it.
@@ -19,6 +20,7 @@
 
 enum {
     NARROWER = 8, /* so many times fewer messages are in flight after a refusal */
+    CAUSE_MS = 500,
     BATCH_BYTES = 1000000,
     BATCH_BYTES_MIN = 512,
 };
@@ -33,6 +35,7 @@ struct kafka {
     uint32_t batch_bytes;                     /* less than what a topic takes at once */
     struct ow_receipt *own; /* receipts that come from us and not from a delivery report; [first, count) */
     size_t own_first, own_count, own_capacity;
+    int64_t ends_ms; /* the series of messages is broken, and if no report has told the cause by then, it ends so */
     char *position_topic; /* one that exists; NULL: none is known */
     char trouble[OW_KAFKA_REASON_SIZE + 128];
 };
@@ -50,6 +53,7 @@ static void kafka_close(struct ow_broker *broker)
     ow_kafka_topics_done(&k->topics);
     ow_kafka_client_close(&k->client);
     k->in_flight = 0;
+    k->ends_ms = 0;
     k->own_first = k->own_count = 0;
     k->error = (struct ow_error){0};
 }
@@ -300,6 +304,10 @@ static int take_report(struct kafka *k, const rd_kafka_message_t *report, struct
             take_failure(k, report, topic);
         return 0;
     }
+    if (!ow_kafka_topic_is_new(topic, report->partition, report->offset)) {
+        fail(k, OW_EIO, "a broker took new messages for old ones; they are sent again");
+        return 0;
+    }
     receipt->token = (uintptr_t)report->_private;
     receipt->verdict = OW_ACCEPTED;
     receipt->reason[0] = '\0';
@@ -315,9 +323,11 @@ static int take_report(struct kafka *k, const rd_kafka_message_t *report, struct
 /* What broke the series of messages is told by the report of the one that did, which comes behind this. */
 static void note_fatal(struct kafka *k)
 {
-    if (k->error.code != 0 || rd_kafka_fatal_error(k->client.rk, NULL, 0) == RD_KAFKA_RESP_ERR__GAPLESS_GUARANTEE)
+    if (k->error.code != 0 || k->ends_ms != 0)
         return;
-    if (ow_kafka_client_fatal(&k->client, &k->settings, &k->error) == 0)
+    if (rd_kafka_fatal_error(k->client.rk, NULL, 0) == RD_KAFKA_RESP_ERR__GAPLESS_GUARANTEE)
+        k->ends_ms = ow_clock_monotonic_ms() + CAUSE_MS;
+    else if (ow_kafka_client_fatal(&k->client, &k->settings, &k->error) == 0)
         k->error.code = 0;
 }
 
@@ -367,6 +377,8 @@ static int kafka_step(struct ow_broker *broker, struct ow_receipt *receipts, siz
         /* It did not ring. */
     }
     size_t n = take_events(k, receipts, max);
+    if (k->ends_ms != 0 && ow_clock_monotonic_ms() >= k->ends_ms)
+        fail(k, OW_EIO, "the series of messages is broken");
     while (n < max && k->own_first < k->own_count)
         receipts[n++] = k->own[k->own_first++];
     if (n > 0 || k->error.code == 0)
@@ -381,6 +393,8 @@ static void kafka_wait(struct ow_broker *broker, struct ow_wait *wait)
     struct kafka *k = self_of(broker);
     if (k->client.event || k->own_first < k->own_count || k->error.code != 0)
         ow_wait_until(wait, 0);
+    if (k->ends_ms != 0)
+        ow_wait_until(wait, k->ends_ms);
     ow_wait_add(wait, k->client.event_fd, POLLIN);
 }
 

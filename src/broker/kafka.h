@@ -104,6 +104,8 @@ struct ow_kafka_topic {
     rd_kafka_topic_t *handle; /* NULL: see ow_kafka_topic_ask() */
     enum ow_kafka_topic_state state;
     char why_not[OW_KAFKA_REASON_SIZE]; /* why it could not be made; "" */
+    int64_t *offsets;                   /* of the message accepted last in each partition; -1: none */
+    int32_t offset_count;
     /* Messages that wait until it is READY, in order; [first, count). */
     struct ow_kafka_parked *parked;
     size_t parked_first, parked_count, parked_capacity;
@@ -119,6 +121,10 @@ int ow_kafka_topics_get(struct ow_kafka_topics *topics, struct ow_bytes name, st
 /* Makes its handle, if there is none: librdkafka asks the cluster for it at that moment, and then only once a second,
    so that it is not done before the topic was made. False: out of memory. */
 bool ow_kafka_topic_ask(struct ow_kafka_topic *topic, rd_kafka_t *rk);
+/* Whether an accepted message stands where none stood before: behind the one that was accepted before it in its
+   partition. librdkafka 2.0 takes a broker's "that sequence number I know" for acceptance, also where it has begun to
+   count anew after the broker was away; such a message is nowhere. */
+bool ow_kafka_topic_is_new(struct ow_kafka_topic *topic, int32_t partition, int64_t offset);
 int ow_kafka_topic_park(struct ow_kafka_topic *topic, const struct ow_message *message, uint64_t token,
                         struct ow_error *err) OW_MUST_CHECK;
 /* Asks the cluster to make the topic; the answer comes to the client's queue. */

@@ -147,9 +147,13 @@ static void take_reports(struct exactly *k, rd_kafka_event_t *event)
 {
     const rd_kafka_message_t *report;
     while ((report = rd_kafka_event_message_next(event))) {
+        rd_kafka_resp_err_t code = report->err;
+        if (code == RD_KAFKA_RESP_ERR_NO_ERROR &&
+            !ow_kafka_topic_is_new(rd_kafka_topic_opaque(report->rkt), report->partition, report->offset))
+            code = RD_KAFKA_RESP_ERR_DUPLICATE_SEQUENCE_NUMBER;
         k->reported++;
-        if (report->err != RD_KAFKA_RESP_ERR_NO_ERROR && k->failure == RD_KAFKA_RESP_ERR_NO_ERROR) {
-            k->failure = report->err;
+        if (code != RD_KAFKA_RESP_ERR_NO_ERROR && k->failure == RD_KAFKA_RESP_ERR_NO_ERROR) {
+            k->failure = code;
             k->failed_token = (uintptr_t)report->_private;
         }
     }

@@ -34,6 +34,7 @@ static void free_topic(struct ow_kafka_topic *topic)
     if (topic->handle)
         rd_kafka_topic_destroy(topic->handle);
     free(topic->parked);
+    free(topic->offsets);
     free(topic->name);
     free(topic);
 }
@@ -85,6 +86,25 @@ bool ow_kafka_topic_ask(struct ow_kafka_topic *topic, rd_kafka_t *rk)
     if (!topic->handle)
         rd_kafka_topic_conf_destroy(conf);
     return topic->handle != NULL;
+}
+
+bool ow_kafka_topic_is_new(struct ow_kafka_topic *topic, int32_t partition, int64_t offset)
+{
+    if (partition < 0 || offset < 0)
+        return false;
+    if (partition >= topic->offset_count) {
+        int32_t count = partition + 16;
+        int64_t *grown = reallocarray(topic->offsets, (size_t)count, sizeof *grown);
+        if (!grown)
+            return false;
+        for (int32_t i = topic->offset_count; i < count; i++)
+            grown[i] = -1;
+        topic->offsets = grown;
+        topic->offset_count = count;
+    }
+    bool is_new = offset > topic->offsets[partition];
+    topic->offsets[partition] = offset;
+    return is_new;
 }
 
 int ow_kafka_topic_park(struct ow_kafka_topic *topic, const struct ow_message *message, uint64_t token,
