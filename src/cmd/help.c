@@ -6,8 +6,9 @@
 #include "cmd/output.h"
 #include "config/url.h"
 
-#define WIDTH      90
-#define HELP_BEGIN 30 /* the column in which the help of an option begins */
+#define WIDTH          90
+#define COMMANDS_BEGIN 19 /* after the longest name */
+#define HELP_BEGIN     30 /* the column in which the help of an option begins */
 
 const struct ow_exit_status ow_exit_statuses[] = {
     {0, "done"},
@@ -170,7 +171,7 @@ static void add_commands(struct ow_buf *to)
     ow_buf_add_text(to, "Commands:\n");
     for (const struct ow_command *const *c = ow_commands; *c; c++)
         if (!(*c)->is_hidden)
-            add_entry(to, (*c)->name, (*c)->summary, 14);
+            add_entry(to, (*c)->name, (*c)->summary, COMMANDS_BEGIN);
 }
 
 void ow_help_short(struct ow_buf *to)
