@@ -72,7 +72,7 @@ static int make_ready(const struct ow_outbox_message *message, struct sending *s
 {
     struct ow_outbox_message with_id = *message;
     struct ow_header headers[OW_OUTBOX_HEADERS_MAX];
-    struct ow_message m;
+    struct ow_message m = {0};
     int r = 0;
     if (!message->id) {
         r = ow_uuid_v7(s->id, err);

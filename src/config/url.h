@@ -37,7 +37,7 @@ struct ow_scheme {
     enum ow_scheme_id id;
     unsigned kinds; /* of enum ow_url_kind */
     bool is_supported, has_path;
-    bool is_alias; /* another name of the one before: left out of lists */
+    bool is_alias;                   /* another name of the one before: left out of lists */
     const struct ow_option *options; /* offsets in struct ow_url; NULL: it takes none */
     /* For the reference. `rest`: what follows the form; NULL: PATH, where there is a path. */
     const char *rest;

@@ -203,7 +203,7 @@ static int connect_store(struct ow_pg_outbox *o, struct ow_error *err)
     if (r < 0)
         return r;
     o->conn = ow_postgres_connection(o->store);
-    if ((r = ow_postgres_ensure(o->store, err)) < 0)
+    if (ow_postgres_ensure(o->store, err) < 0)
         return ow_error_prefix(err, "%s", o->shown);
     ow_buf_add_bytes(&before, ow_buf_bytes(&o->identity));
     ow_buf_clear(&o->identity);
