@@ -71,7 +71,10 @@ static int fixed_value(const struct ow_dbz_schema *schema, struct ow_dbz_arena *
                        struct ow_dbz_value *ret, struct ow_error *err)
 {
     struct ow_buf plain = {0};
-    ow_decimal_plain(&plain, decimal);
+    if (decimal->scale < 0)
+        ow_decimal_text(&plain, decimal); /* with its exponent, so that the scale stays */
+    else
+        ow_decimal_plain(&plain, decimal);
     int r = take(arena, &plain, ret, err);
     if (r != 0 || schema->type != OW_DBZ_FLOAT64)
         return r;

@@ -5,11 +5,15 @@
 
 /* Names of nested schemas hold those above them: a document could make them grow with the square of its size. */
 #define NAME_BYTES_MAX ((size_t)8 << 20)
+/* Objects of an array get the fields of all of them, which can be the square of what the text holds; and so can be the
+   work to find them. */
+#define FIELDS_MAX      ((size_t)4 << 20)
+#define COMPARISONS_MAX ((size_t)64 << 20)
 
 struct expander {
     struct ow_dbz_arena *arena;
     const struct ow_dbz_expansion *expansion;
-    size_t name_bytes;
+    size_t name_bytes, fields, comparisons;
     const char *why;
 };
 
@@ -99,14 +103,26 @@ static const struct ow_dbz_schema *merge(struct expander *ex, const struct ow_db
                                          const struct ow_dbz_schema *b);
 
 /* The place of a field: most often at the same index. */
-static size_t find_field(const struct ow_dbz_field *fields, size_t count, struct ow_bytes name, size_t hint)
+static size_t find_field(struct expander *ex, const struct ow_dbz_field *fields, size_t count, struct ow_bytes name,
+                         size_t hint)
 {
     if (hint < count && ow_bytes_equal(fields[hint].name, name))
         return hint;
-    for (size_t i = 0; i < count; i++)
-        if (ow_bytes_equal(fields[i].name, name))
-            return i;
-    return count;
+    size_t at = 0;
+    while (at < count && !ow_bytes_equal(fields[at].name, name))
+        at++;
+    ex->comparisons += at;
+    if (ex->comparisons > COMPARISONS_MAX)
+        (void)fail(ex, "too many members in ever another order");
+    return at;
+}
+
+static bool has_room(struct expander *ex, size_t fields)
+{
+    ex->fields += fields;
+    if (ex->fields > FIELDS_MAX)
+        (void)fail(ex, "more than 4 million fields once expanded");
+    return !ex->why;
 }
 
 static const struct ow_dbz_schema *merge_structs(struct expander *ex, const struct ow_dbz_schema *a,
@@ -114,6 +130,8 @@ static const struct ow_dbz_schema *merge_structs(struct expander *ex, const stru
 {
     struct ow_dbz_schema *both = ow_dbz_schema_new(ex->arena, OW_DBZ_STRUCT, a->is_optional || b->is_optional);
     both->name = a->name;
+    if (!has_room(ex, a->field_count + b->field_count))
+        return NULL;
     both->fields = ow_dbz_alloc_array(ex->arena, a->field_count + b->field_count, sizeof(*both->fields));
     if (!both->fields)
         return fail(ex, "out of memory");
@@ -121,7 +139,7 @@ static const struct ow_dbz_schema *merge_structs(struct expander *ex, const stru
         both->fields[i] = a->fields[i];
     both->field_count = a->field_count;
     for (size_t i = 0; i < b->field_count; i++) {
-        size_t at = find_field(both->fields, both->field_count, b->fields[i].name, i);
+        size_t at = find_field(ex, both->fields, both->field_count, b->fields[i].name, i);
         if (at == both->field_count)
             both->fields[both->field_count++] = b->fields[i];
         else
@@ -221,7 +239,9 @@ static const struct ow_dbz_schema *array_schema(struct expander *ex, struct ow_b
         return fail(ex, "an array whose elements have no type");
     for (size_t i = 0; i < array->count && sample->kind == OW_DBZ_NODE_ARRAY && !ex->why; i++) {
         const struct ow_dbz_node *item = array->items[i];
-        const struct ow_dbz_schema *inner = item->kind == OW_DBZ_NODE_ARRAY ? schema_of(ex, OW_NULL_BYTES, item) : NULL;
+        const struct ow_dbz_schema *inner = item->kind == OW_DBZ_NODE_ARRAY && item != sample
+                                                ? schema_of(ex, OW_NULL_BYTES, item)
+                                                : NULL;
         if (inner && !ex->why)
             schema->element = merge(ex, schema->element, inner);
     }
@@ -248,7 +268,8 @@ static const struct ow_dbz_schema *object_schema(struct expander *ex, struct ow_
             continue;
         if (member.size == 0)
             return fail(ex, "a member without a name");
-        if (ex->expansion->naming != OW_DBZ_NAMING_NONE && ow_dbz_schema_field(schema, member))
+        if (ex->expansion->naming != OW_DBZ_NAMING_NONE &&
+            find_field(ex, schema->fields, schema->field_count, member, SIZE_MAX) < schema->field_count)
             return fail(ex, "two members whose names become the same");
         schema->fields[schema->field_count++] = (struct ow_dbz_field){member, field};
     }
@@ -295,15 +316,17 @@ static struct ow_dbz_value value_of(struct expander *ex, const struct ow_dbz_nod
 static struct ow_dbz_value object_value(struct expander *ex, const struct ow_dbz_node *object,
                                         const struct ow_dbz_schema *schema)
 {
-    struct ow_dbz_value *items = ow_dbz_alloc_array(ex->arena, schema->field_count, sizeof(*items));
+    struct ow_dbz_value *items = has_room(ex, schema->field_count)
+                                     ? ow_dbz_alloc_array(ex->arena, schema->field_count, sizeof(*items))
+                                     : NULL;
     if (!items)
         return ow_dbz_null();
     for (size_t i = 0; i < schema->field_count; i++)
         items[i] = ow_dbz_null();
     size_t hint = 0;
-    for (size_t i = 0; i < object->count; i++) {
+    for (size_t i = 0; i < object->count && !ex->why; i++) {
         struct ow_bytes member = adjusted(ex, object->items[i]->name);
-        size_t at = find_field(schema->fields, schema->field_count, member, hint);
+        size_t at = find_field(ex, schema->fields, schema->field_count, member, hint);
         if (at == schema->field_count)
             continue;
         items[at] = value_of(ex, object->items[i], schema->fields[at].schema);
@@ -331,7 +354,7 @@ int ow_dbz_expand(struct ow_dbz_arena *arena, const struct ow_dbz_expansion *exp
                   struct ow_bytes text, const struct ow_dbz_schema **ret_schema, struct ow_dbz_value *ret_value,
                   const char **ret_why, struct ow_error *err)
 {
-    struct expander ex = {arena, expansion, 0, NULL};
+    struct expander ex = {.arena = arena, .expansion = expansion};
     if (text.size == 0 || (text.data[0] != '{' && text.data[0] != '[')) {
         *ret_why = "it does not begin with { or [";
         return 0;

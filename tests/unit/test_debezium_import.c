@@ -1,0 +1,259 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* From Debezium's configuration to ours. */
+#include "unit.h"
+
+#include "codec/debezium_import.h"
+
+static void import(const char *text, struct ow_debezium_import *ret)
+{
+    struct ow_error err = {0};
+    if (ow_debezium_import(ow_bytes_of(text), ret, &err) != 0)
+        fail_msg("%s", err.text);
+}
+
+static const char *text_of(const struct ow_buf *buf)
+{
+    return buf->data ? buf->data : "";
+}
+
+#define ROUTER                     \
+    "debezium.transforms=outbox\n" \
+    "debezium.transforms.outbox.type=io.debezium.transforms.outbox.EventRouter\n"
+#define PLACE                                            \
+    "debezium.source.database.hostname=db.example\n"     \
+    "debezium.source.database.dbname=orders\n"           \
+    "debezium.source.table.include.list=public.outbox\n" \
+    "debezium.sink.kafka.producer.bootstrap.servers=k1:9092, k2:9092\n"
+
+static void test_server_properties(void **state)
+{
+    (void)state;
+    struct ow_debezium_import to;
+    import("# a comment\n"
+           "debezium.sink.type=kafka\n"
+           "debezium.source.connector.class=io.debezium.connector.postgresql.PostgresConnector\n"
+           "debezium.source.database.user=app\ndebezium.source.database.password=${DB_PW}\n"
+           "debezium.source.plugin.name=pgoutput\ndebezium.source.slot.name=s1\ndebezium.source.publication.name=p1\n"
+           "debezium.source.topic.prefix = \\\n   shop\n"
+           "debezium.transforms.outbox.route.topic.replacement=ev.${routedByValue}\n"
+           "debezium.format.key=simplestring\ndebezium.format.schemas.enable=false\n" ROUTER PLACE,
+           &to);
+    assert_string_equal(text_of(&to.lost), "");
+    assert_string_equal(text_of(&to.yaml),
+                        "version: 1\n"
+                        "stores:\n"
+                        "  source:\n"
+                        "    url: \"postgres://app:${DB_PW}@db.example:5432/orders?sslmode=prefer\"\n"
+                        "    # a password with letters other than a-z A-Z 0-9 - . _ ~ must be written %XX in a URL\n"
+                        "brokers:\n"
+                        "  bus:\n"
+                        "    url: \"kafka://k1:9092,k2:9092\"\n"
+                        "relays:\n"
+                        "  - name: outbox\n"
+                        "    from:\n"
+                        "      store: source\n"
+                        "      outbox: \"public.outbox\"\n"
+                        "      by: log\n"
+                        "      slot: \"s1\"\n"
+                        "      publication: \"p1\"\n"
+                        "      prune: never # what is in the table stays the service's own\n"
+                        "    to:\n"
+                        "      broker: bus\n"
+                        "      debezium:\n"
+                        "        route.topic.replacement: \"ev.$${routedByValue}\"\n"
+                        "        topic.prefix: \"shop\"\n"
+                        "        key.converter: \"org.apache.kafka.connect.storage.StringConverter\"\n"
+                        "        key.converter.schemas.enable: \"false\"\n"
+                        "        value.converter: \"org.apache.kafka.connect.json.JsonConverter\"\n"
+                        "        value.converter.schemas.enable: \"false\"\n"
+                        "        header.converter: \"org.apache.kafka.connect.json.JsonConverter\"\n"
+                        "        header.converter.schemas.enable: \"false\"\n");
+    assert_int_equal(to.options.header.kind, OW_DBZ_CONVERTER_JSON);
+    assert_false(to.options.header.has_schemas);
+    ow_debezium_import_done(&to);
+}
+
+static void test_connector_json(void **state)
+{
+    (void)state;
+    struct ow_debezium_import to;
+    import(
+        "{\"name\":\"c\",\"config\":{"
+        "\"connector.class\":\"io.debezium.connector.postgresql.PostgresConnector\",\"tasks.max\":1,"
+        "\"database.hostname\":\"h\",\"database.port\":\"6543\",\"database.user\":\"u\","
+        "\"database.password\":\"${file:/etc/pw.properties:db-password}\",\"database.dbname\":\"d\","
+        "\"table.include.list\":\"public\\\\.outbox\",\"plugin.name\":\"pgoutput\","
+        "\"transforms\":\"o\",\"transforms.o.type\":\"io.debezium.transforms.outbox.EventRouter\","
+        "\"transforms.o.table.expand.json.payload\":true,"
+        "\"value.converter\":\"org.apache.kafka.connect.json.JsonConverter\",\"value.converter.schemas.enable\":false,"
+        "\"key.converter\":\"org.apache.kafka.connect.storage.StringConverter\",\"column.mask.hash\":\"x\"}}",
+        &to);
+    assert_text_has(text_of(&to.yaml), "postgres://u:${DB_PASSWORD:?set DB_PASSWORD}@h:6543/d?");
+    assert_text_has(text_of(&to.yaml), "outbox: \"public.outbox\"");
+    assert_text_has(text_of(&to.yaml), "slot: \"debezium\"");
+    assert_text_has(text_of(&to.yaml), "table.expand.json.payload: \"true\"");
+    assert_text_has(text_of(&to.yaml), "${KAFKA_URL:?");
+    assert_text_has(text_of(&to.lost), "db-password}: set the variable DB_PASSWORD");
+    assert_text_has(text_of(&to.lost), "column.mask.hash: not carried over\n");
+    assert_text_has(text_of(&to.lost), "bootstrap.servers");
+    assert_null(strstr(text_of(&to.lost), "tasks.max"));
+    assert_int_equal(to.options.header.kind, OW_DBZ_CONVERTER_SIMPLE); /* Kafka Connect's default */
+    assert_false(to.options.value.has_schemas);
+    ow_debezium_import_done(&to);
+}
+
+/* What has no counterpart is told, and the rest is there. */
+static void test_lost(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *line, *lost;
+    } cases[] = {
+        {"debezium.format.value=avro\n", "debezium.format.value: this format"},
+        {"debezium.format.value=protobuf\n", "debezium.format.value: this format"},
+        {"debezium.format.value=cloudevents\n", "debezium.format.value: this format"},
+        {"debezium.format.key=clientprovided\ndebezium.format.key.class=com.example.Mine\n",
+         "debezium.format.key.class"},
+        {"debezium.source.time.precision.mode=isostring\n", "time.precision.mode"},
+        {"debezium.source.plugin.name=decoderbufs\n", "plugin.name"},
+        {"debezium.source.column.exclude.list=public.outbox.x\n", "column.exclude.list: not carried over"},
+        {"debezium.transforms.outbox.tracing.operation.name=x\n", "tracing.operation.name"},
+        {"debezium.transforms.outbox.no.such=x\n", "no.such: no option of the event router"},
+        {"debezium.sink.kafka.producer.interceptor.classes=x\n", "interceptor.classes"},
+        {"debezium.sink.kafka.producer.security.protocol=SSL\n"
+         "debezium.sink.kafka.producer.ssl.truststore.location=/t.jks\n",
+         "ssl.truststore.location"},
+        {"debezium.sink.kafka.producer.sasl.mechanism=GSSAPI\n", "sasl.mechanism"},
+    };
+    for (size_t i = 0; i < OW_COUNT_OF(cases); i++) {
+        struct ow_buf text = {0};
+        struct ow_debezium_import to;
+        ow_buf_printf(&text, "%s%s%s", ROUTER, PLACE, cases[i].line);
+        import(text.data, &to);
+        assert_text_has(text_of(&to.lost), cases[i].lost);
+        assert_text_has(text_of(&to.yaml), "outbox: \"public.outbox\"");
+        ow_debezium_import_done(&to);
+        ow_buf_done(&text);
+    }
+}
+
+static void test_kafka(void **state)
+{
+    (void)state;
+    struct ow_debezium_import to;
+    import(ROUTER PLACE "debezium.sink.kafka.producer.security.protocol=SASL_SSL\n"
+                        "debezium.sink.kafka.producer.sasl.mechanism=SCRAM-SHA-512\n"
+                        "debezium.sink.kafka.producer.sasl.jaas.config=org.x.ScramLoginModule required username=\"me\" "
+                        "password=\"${PW}\";\n"
+                        "debezium.sink.kafka.producer.ssl.truststore.type=PEM\n"
+                        "debezium.sink.kafka.producer.ssl.truststore.location=/ca.pem\n"
+                        "debezium.sink.kafka.producer.compression.type=zstd\n"
+                        "debezium.sink.kafka.producer.linger.ms=5\n"
+                        "debezium.sink.kafka.producer.acks=all\n"
+                        "debezium.sink.kafka.producer.max.request.size=2000000\n",
+           &to);
+    assert_string_equal(text_of(&to.lost), "");
+    assert_text_has(text_of(&to.yaml), "    url: \"kafka://k1:9092,k2:9092\"\n"
+                                       "    tls:\n"
+                                       "      ca: \"/ca.pem\"\n"
+                                       "    sasl:\n"
+                                       "      mechanism: scram-sha-512\n"
+                                       "      username: \"me\"\n"
+                                       "      password: \"${PW}\"\n"
+                                       "    compression: \"zstd\"\n"
+                                       "    linger: \"5ms\"\n"
+                                       "    properties:\n"
+                                       "      message.max.bytes: \"2000000\"\n");
+    ow_debezium_import_done(&to);
+}
+
+static void test_tables(void **state)
+{
+    (void)state;
+    struct ow_debezium_import to;
+    import(ROUTER PLACE
+           "debezium.source.table.include.list=public.outbox,public.orders,s.outbox,public.x.*\n"
+           "debezium.source.topic.prefix=p\n"
+           "debezium.transforms.outbox.predicate=isOutbox\ndebezium.predicates=isOutbox\n"
+           "debezium.predicates.isOutbox.type=org.apache.kafka.connect.transforms.predicates.TopicNameMatches\n"
+           "debezium.predicates.isOutbox.pattern=.*\\\\.outbox\n",
+           &to);
+#if OW_WITH_PCRE2
+    assert_text_has(text_of(&to.yaml), "outbox: \"public.outbox, s.outbox\"");
+    assert_text_has(text_of(&to.lost), "public.orders: change events");
+#endif
+    assert_text_has(text_of(&to.lost), "public.x.*: table.include.list");
+    ow_debezium_import_done(&to);
+}
+
+/* A secret in clear is a part of a URL then. */
+static void test_password_is_escaped(void **state)
+{
+    (void)state;
+    struct ow_debezium_import to;
+    import(ROUTER PLACE "debezium.source.database.user=a@b\ndebezium.source.database.password=p/w$d \\u00e4\n", &to);
+    assert_text_has(text_of(&to.yaml), "postgres://a%40b:p%2Fw%24d%20%C3%A4@db.example:5432/orders");
+    ow_debezium_import_done(&to);
+}
+
+static void test_refused(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *text, *why;
+        int code;
+    } cases[] = {
+        {ROUTER "debezium.transforms.outbox.table.fields.additional.placement=type:header:a:b\n",
+         "additional.placement", OW_ECONFIG},
+        {ROUTER "debezium.transforms.outbox.table.op.invalid.behavior=skip\n", "warn, error, fatal", OW_ECONFIG},
+        {ROUTER "debezium.transforms.outbox.route.topic.replacement=${x}\n", "route.topic", OW_ECONFIG},
+        {ROUTER "debezium.source.decimal.handling.mode=x\n", "precise", OW_ECONFIG},
+        {"debezium.transforms=\n", "no event router", OW_EUNSUPPORTED},
+        {ROUTER "debezium.sink.type=pulsar\n", "pulsar", OW_EUNSUPPORTED},
+        {ROUTER "debezium.source.connector.class=io.debezium.connector.mysql.MySqlConnector\n", "MySql",
+         OW_EUNSUPPORTED},
+        {"{\"a\":", "not JSON", OW_EINVALID},
+        {"a=\\u12\n", "line 1", OW_EINVALID},
+    };
+    for (size_t i = 0; i < OW_COUNT_OF(cases); i++) {
+        struct ow_debezium_import to;
+        struct ow_error err = {0};
+        assert_int_equal(ow_debezium_import(ow_bytes_of(cases[i].text), &to, &err), cases[i].code);
+        assert_text_has(err.text, cases[i].why);
+    }
+}
+
+/* Java's rules for a file of properties. */
+static void test_java_properties(void **state)
+{
+    (void)state;
+    struct ow_properties properties;
+    assert_int_equal(
+        ow_properties_read(OW_BYTES("  # c\r\n! c\n a = 1 \nb:2\nc 3\nd\ne=\\\n  x\\\\\nf\\ g=\\u0041\\t\\:\na=4"),
+                           &properties, NULL),
+        0);
+    assert_true(ow_bytes_is(ow_properties_get(&properties, "a"), "4"));
+    assert_true(ow_bytes_is(ow_properties_get(&properties, "b"), "2"));
+    assert_true(ow_bytes_is(ow_properties_get(&properties, "c"), "3"));
+    assert_true(ow_bytes_is(ow_properties_get(&properties, "d"), ""));
+    assert_true(ow_bytes_is(ow_properties_get(&properties, "e"), "x\\"));
+    assert_true(ow_bytes_is(ow_properties_get(&properties, "f g"), "A\t:"));
+    assert_null(ow_properties_get(&properties, "g").data);
+    assert_int_equal(properties.count, 6);
+    ow_properties_done(&properties);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_server_properties),
+        cmocka_unit_test(test_connector_json),
+        cmocka_unit_test(test_lost),
+        cmocka_unit_test(test_kafka),
+        cmocka_unit_test(test_tables),
+        cmocka_unit_test(test_password_is_escaped),
+        cmocka_unit_test(test_refused),
+        cmocka_unit_test(test_java_properties),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
