@@ -42,6 +42,7 @@ LIBRARIES = {
     "sqlite3.h": {"store", "client"},
     "yaml.h": {"config"},
     "libpq-fe.h": {"store", "source", "client"},
+    "pcre2.h": {"codec"},
     "librdkafka/rdkafka.h": {"broker"},
 }
 
@@ -51,12 +52,12 @@ LIBRARIES_OF_FILE = {"src/cmd/version.c": {"sqlite3.h", "yaml.h", "libpq-fe.h", 
 # What the language alone gives: no system call, no clock, no dice.
 PURE = set(
     "assert ctype endian errno float inttypes limits math stdalign stdarg stdbool stddef stdint stdio stdlib "
-    "stdnoreturn string".split()
+    "stdnoreturn string strings sys/types".split()
 )
 SYSTEM = set(
-    "dirent fcntl getopt libgen locale poll pthread sched setjmp signal spawn stdatomic strings syslog termios time "
+    "dirent fcntl getopt libgen locale poll pthread sched setjmp signal spawn stdatomic syslog termios time "
     "unistd arpa/inet netdb netinet/in sys/eventfd sys/file sys/inotify sys/ioctl sys/mman sys/prctl sys/random "
-    "sys/resource sys/signalfd sys/socket sys/stat sys/statvfs sys/sysmacros sys/syscall sys/time sys/timerfd sys/types "
+    "sys/resource sys/signalfd sys/socket sys/stat sys/statvfs sys/sysmacros sys/syscall sys/time sys/timerfd "
     "sys/uio sys/un sys/utsname sys/wait linux/limits".split()
 )
 PURE_LAYERS = {"core", "codec"}

@@ -7,6 +7,7 @@ user `ow`, password `ow-secret`, authority in `ca`), and one behind a proxy, see
 
 import os
 import pathlib
+import re
 import shutil
 import signal
 import socket
@@ -65,7 +66,8 @@ def jars():
     done = subprocess.run(["mvn", "-q", "-B", "-f", JARS / "pom.xml", "dependency:copy-dependencies", "-DincludeScope=runtime",
                            f"-DoutputDirectory={JARS}/jars"], capture_output=True, text=True, timeout=300)
     if done.returncode != 0:
-        pytest.skip(f"Maven could not fetch Apache Kafka: {done.stdout[-300:]}{done.stderr[-300:]}")
+        lines = re.sub(r"\x1b\[[0-9;]*m", "", done.stdout + done.stderr).split("\n")
+        pytest.skip("Maven could not fetch Apache Kafka: " + next((line for line in lines if "[ERROR]" in line), "no reason given")[:300])
     (JARS / "complete").touch()
     return JARS
 
