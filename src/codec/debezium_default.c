@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The default of a column, read from the expression as the server prints it. */
-#include <strings.h>
 
 #include "codec/debezium_column.h"
 

@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The broker of an import: the Java producer's properties, under the names that ours have. */
-#include <strings.h>
 
 #include "codec/debezium_import_parts.h"
 

@@ -2,7 +2,6 @@
 #include "codec/debezium_options.h"
 
 #include <stdlib.h>
-#include <strings.h>
 
 #include "base/units.h"
 
