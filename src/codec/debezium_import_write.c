@@ -121,6 +121,25 @@ static void add_parameter(struct ow_import *in, bool *has_any, const char *name,
     *has_any = true;
 }
 
+static bool is_this_machine(struct ow_bytes host)
+{
+    return !host.data || host.size == 0 || host.data[0] == '/' || ow_bytes_is(host, "localhost") ||
+           ow_bytes_is(host, "::1") || (host.size > 4 && memcmp(host.data, "127.", 4) == 0);
+}
+
+/* Debezium's default, prefer, may go to another host in plain text without a word; ours does not. */
+static void write_tls(struct ow_import *in, bool *has_any, struct ow_bytes host, struct ow_bytes mode)
+{
+    bool is_weak = !mode.data || ow_bytes_is(mode, "prefer") || ow_bytes_is(mode, "allow");
+    if (!is_weak)
+        add_parameter(in, has_any, "sslmode", mode);
+    else if (!is_this_machine(host))
+        ow_import_lose(
+            in, "database.sslmode",
+            "prefer (the default) is not carried over: TLS is verified in full; put sslmode=disable into the "
+            "URL where plain text is what you want");
+}
+
 static void write_store(struct ow_import *in)
 {
     struct ow_buf *to = &in->to->yaml;
@@ -142,8 +161,7 @@ static void write_store(struct ow_import *in)
     ow_buf_add_char(to, '/');
     ow_import_add_scalar(in, to, database.data ? database : OW_BYTES("postgres"), true);
     bool has_any = false;
-    /* Debezium's default; ours is verify-full for another host, which may not be what the server is set up for. */
-    add_parameter(in, &has_any, "sslmode", mode.data ? mode : OW_BYTES("prefer"));
+    write_tls(in, &has_any, host, mode);
     add_parameter(in, &has_any, "sslrootcert", source(in, "database.sslrootcert"));
     add_parameter(in, &has_any, "sslcert", source(in, "database.sslcert"));
     add_parameter(in, &has_any, "sslkey", source(in, "database.sslkey"));

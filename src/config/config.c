@@ -6,6 +6,7 @@
 #include <stdlib.h>
 
 #include "config/construct.h"
+#include "config/debezium.h"
 #include "config/read.h"
 #include "config/schema.h"
 
@@ -312,10 +313,11 @@ static int read_relay(struct ow_reader *reader, const yaml_node_t *node, struct 
     struct ow_error err;
     int r = ow_option_set_defaults(ow_relay_options, &draft, &err);
     if (r == 0 && ow_reader_group(reader, node, ow_relay_options, &draft)) {
+        r = ow_config_read_debezium(reader, draft.debezium, &draft.relay.debezium);
         check_relay(&(struct checking){reader, node, &draft, config});
         config->relays[config->relay_count++] = draft.relay;
         draft.relay.name = draft.relay.topic = draft.relay.key = NULL;
-        draft.relay.table = draft.relay.slot = NULL;
+        draft.relay.table = draft.relay.slot = draft.relay.publication = NULL;
     }
     ow_option_done(ow_relay_options, &draft);
     return r;
@@ -415,6 +417,8 @@ void ow_config_free(struct ow_config *config)
         free(config->relays[i].key);
         free(config->relays[i].table);
         free(config->relays[i].slot);
+        free(config->relays[i].publication);
+        ow_config_free_debezium(config->relays[i].debezium);
     }
     free(config->stores);
     free(config->brokers);

@@ -8,6 +8,7 @@
 #define OW_CONFIG_CONFIG_H
 
 #include "base/log.h"
+#include "codec/debezium_options.h"
 #include "config/diagnostics.h"
 #include "config/substitute.h"
 #include "config/url.h"
@@ -24,7 +25,7 @@ struct ow_config_place { /* a store or a broker */
 enum ow_relay_by { OW_RELAY_BY_AUTO, OW_RELAY_BY_POLLING, OW_RELAY_BY_LOG, OW_RELAY_BY_MESSAGE };
 
 struct ow_config_log { /* what may be said of a source by log or by message; zeroed: nothing */
-    const char *table, *slot;
+    const char *table, *slot, *publication;
     uint32_t prune; /* enum ow_postgres_log_prune */
     bool accepts_gap;
 };
@@ -35,9 +36,10 @@ struct ow_config_relay {
     struct ow_outbox_polling_options outbox;      /* of the store's URL, with what `from:` says on top */
     struct ow_outbox_postgres_options postgres;   /* likewise; the scheme of the store says which counts */
     enum ow_relay_by by;                          /* not AUTO */
-    char *table, *slot;                           /* by log; NULL: the usual ones */
+    char *table, *slot, *publication;             /* by log; NULL: the usual ones */
     uint32_t prune;                               /* enum ow_postgres_log_prune */
     char *topic, *key;                            /* templates */
+    struct ow_debezium_options *debezium;         /* owned, checked; NULL: topic and key count */
     struct ow_message_limits limits;
     struct ow_window_limits window; /* keeps_order is left to the relay */
     struct ow_retry_policy retry;

@@ -102,6 +102,10 @@ static void table(struct ow_buf *to, unsigned depth, const struct ow_option *opt
             scalar(to, depth, option);
             continue;
         }
+        if (option->type == OW_OPTION_MAP && depth > 0) {
+            place_option(to, depth, option);
+            continue;
+        }
         comment(to, depth, option->help);
         indent(to, depth);
         ow_buf_printf(to, "%s:\n", option->key);

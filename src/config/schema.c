@@ -58,6 +58,11 @@ static const struct ow_option from_options[] = {
      .sample = "onewrite_shop_log",
      .help = "By log or message: the replication slot. Default: onewrite_DATABASE_log or _message.",
      RELAY(relay.slot)},
+    {.key = "publication",
+     .type = OW_OPTION_TEXT,
+     .sample = "onewrite_outbox",
+     .help = "By log: the publication of the table. Default: onewrite_outbox; of another table, the slot's name.",
+     RELAY(relay.publication)},
     {.key = "prune",
      .type = OW_OPTION_CHOICE,
      .fallback = "after_confirm",
@@ -98,6 +103,12 @@ static const struct ow_option to_options[] = {
      .fallback = "${!aggregateid}",
      .help = "Messages of one key keep their order.",
      RELAY(relay.key)},
+    {.key = "debezium",
+     .type = OW_OPTION_MAP,
+     .sample = "{ route.by.field: aggregatetype }",
+     .help = "Topic, key, value and headers as Debezium's outbox event router writes them, with its own options\n"
+             "(docs/debezium.md), in place of topic and key.",
+     RELAY(debezium)},
     {0},
 };
 

@@ -21,6 +21,7 @@ static const char *text_of(const struct ow_buf *buf)
     "debezium.transforms.outbox.type=io.debezium.transforms.outbox.EventRouter\n"
 #define PLACE                                            \
     "debezium.source.database.hostname=db.example\n"     \
+    "debezium.source.database.sslmode=require\n"         \
     "debezium.source.database.dbname=orders\n"           \
     "debezium.source.table.include.list=public.outbox\n" \
     "debezium.sink.kafka.producer.bootstrap.servers=k1:9092, k2:9092\n"
@@ -43,7 +44,7 @@ static void test_server_properties(void **state)
                         "version: 1\n"
                         "stores:\n"
                         "  source:\n"
-                        "    url: \"postgres://app:${DB_PW}@db.example:5432/orders?sslmode=prefer\"\n"
+                        "    url: \"postgres://app:${DB_PW}@db.example:5432/orders?sslmode=require\"\n"
                         "    # a password with letters other than a-z A-Z 0-9 - . _ ~ must be written %XX in a URL\n"
                         "brokers:\n"
                         "  bus:\n"
@@ -88,7 +89,7 @@ static void test_connector_json(void **state)
         "\"value.converter\":\"org.apache.kafka.connect.json.JsonConverter\",\"value.converter.schemas.enable\":false,"
         "\"key.converter\":\"org.apache.kafka.connect.storage.StringConverter\",\"column.mask.hash\":\"x\"}}",
         &to);
-    assert_text_has(text_of(&to.yaml), "postgres://u:${DB_PASSWORD:?set DB_PASSWORD}@h:6543/d?");
+    assert_text_has(text_of(&to.yaml), "postgres://u:${DB_PASSWORD:?set DB_PASSWORD}@h:6543/d\"");
     assert_text_has(text_of(&to.yaml), "outbox: \"public.outbox\"");
     assert_text_has(text_of(&to.yaml), "slot: \"debezium\"");
     assert_text_has(text_of(&to.yaml), "table.expand.json.payload: \"true\"");
@@ -96,6 +97,7 @@ static void test_connector_json(void **state)
     assert_text_has(text_of(&to.lost), "db-password}: set the variable DB_PASSWORD");
     assert_text_has(text_of(&to.lost), "column.mask.hash: not carried over\n");
     assert_text_has(text_of(&to.lost), "bootstrap.servers");
+    assert_text_has(text_of(&to.lost), "database.sslmode: prefer"); /* the default, and the host is another one */
     assert_null(strstr(text_of(&to.lost), "tasks.max"));
     assert_int_equal(to.options.header.kind, OW_DBZ_CONVERTER_SIMPLE); /* Kafka Connect's default */
     assert_false(to.options.value.has_schemas);
