@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "source/postgres_log.h"
 
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -31,7 +32,7 @@ static void was_read(struct ow_pg_log *log, uint64_t lsn)
 /* 1: the message at `position` is to be yielded; 0: it was confirmed before. */
 static int admit(struct ow_pg_log *log, struct ow_position position, int64_t seq, struct ow_error *err)
 {
-    int r = ow_pg_track_row(&log->track, position, log->pruner.is_on ? seq : 0, err);
+    int r = ow_pg_track_row(&log->track, position, seq, err);
     if (r == 0 && seq)
         ow_pg_pruner_add(&log->pruner, seq);
     return r;
@@ -220,6 +221,12 @@ static int read_stream(struct ow_pg_log *log, struct ow_message *ret, struct ow_
     }
 }
 
+/* How far the log is wanted soon: where it ended when it was opened, or, near the end, where rows were left behind. */
+static uint64_t target_of(const struct ow_pg_log *log)
+{
+    return log->base.hurries && log->pruner.left_lsn > log->target_lsn ? log->pruner.left_lsn : log->target_lsn;
+}
+
 static int log_next(struct ow_source *source, struct ow_message *ret, struct ow_error *err)
 {
     struct ow_pg_log *log = ow_pg_log_of(source);
@@ -233,7 +240,7 @@ static int log_next(struct ow_source *source, struct ow_message *ret, struct ow_
     if (r != 0 || log->state != OW_PG_STREAMING)
         return r;
     int64_t now = ow_clock_monotonic_ms();
-    if (log->read_lsn < log->target_lsn && now >= log->ask_due_ms) {
+    if (log->read_lsn < target_of(log) && now >= log->ask_due_ms) {
         log->ask_due_ms = now + ASK_EVERY_MS;
         r = ow_pg_replication_status(&log->stream, true, true, err);
     }
@@ -277,16 +284,19 @@ static int log_confirm(struct ow_source *source, const struct ow_position *posit
     }
     ow_pg_track_confirm(&log->track, position, forget, log);
     log->stream.flushed = log->track.flush;
-    return 0;
+    /* Whoever has to begin the snapshot again finds what is still in the table. */
+    return log->has_snapshot_mark ? ow_pg_pruner_finish(&log->pruner, err) : 0;
 }
 
 static bool log_idle_position(struct ow_source *source, struct ow_position *ret)
 {
     struct ow_pg_log *log = ow_pg_log_of(source);
     int64_t now = ow_clock_monotonic_ms();
-    if (log->state != OW_PG_STREAMING || now < log->idle_due_ms || !ow_pg_track_idle(&log->track, ret))
+    if (log->state != OW_PG_STREAMING || !ow_pg_track_idle(&log->track, ret))
         return false;
-    if (!source->is_recorded && ret->major < log->noise_lsn + NOISE_BYTES)
+    /* That the snapshot is done is worth knowing at once. */
+    bool is_noise = !source->is_recorded && ret->major < log->noise_lsn + NOISE_BYTES;
+    if (!log->has_snapshot_mark && (now < log->idle_due_ms || is_noise))
         return false;
     log->idle_due_ms = now + IDLE_EVERY_MS;
     return true;
@@ -295,15 +305,22 @@ static bool log_idle_position(struct ow_source *source, struct ow_position *ret)
 static bool log_is_at_end(struct ow_source *source)
 {
     const struct ow_pg_log *log = ow_pg_log_of(source);
-    return log->state == OW_PG_STREAMING && !log->is_inside && log->read_lsn >= log->target_lsn &&
-           ow_pg_pruner_is_idle(&log->pruner);
+    return log->state == OW_PG_STREAMING && !log->is_inside && !log->has_snapshot_mark &&
+           log->read_lsn >= log->target_lsn && ow_pg_pruner_is_done(&log->pruner);
 }
 
 static int log_set_aside(struct ow_source *source, const struct ow_message *message, const char *reason,
                          uint32_t attempts, struct ow_error *err)
 {
     struct ow_pg_log *log = ow_pg_log_of(source);
-    return ow_pg_side_dead_letter(&log->side, log->slot, message, reason, attempts, err);
+    char place[OW_POSITION_TEXT_SIZE + 16];
+    /* A snapshot that is begun again has other positions: there the row's own number names it. */
+    int64_t seq = message->position.major < log->slot_start ? ow_pg_track_seq(&log->track, message->position) : 0;
+    if (seq)
+        (void)snprintf(place, sizeof place, "seq %" PRId64, seq);
+    else
+        (void)ow_position_format(message->position, place);
+    return ow_pg_side_dead_letter(&log->side, log->slot, place, message, reason, attempts, err);
 }
 
 /* --- the rest of the contract ------------------------------------------------------------------------- */
@@ -319,7 +336,7 @@ static void log_wait(struct ow_source *source, struct ow_wait *wait)
     if (log->state == OW_PG_SNAPSHOT || log->is_replaying)
         return ow_wait_until(wait, ow_clock_monotonic_ms());
     ow_pg_replication_wait(&log->stream, wait);
-    if (log->state == OW_PG_STREAMING && log->read_lsn < log->target_lsn)
+    if (log->state == OW_PG_STREAMING && log->read_lsn < target_of(log))
         ow_wait_until(wait, log->ask_due_ms);
 }
 

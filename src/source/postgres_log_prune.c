@@ -15,7 +15,9 @@ enum {
     SEQS_MAX = 100000, /* known and not deleted; above that they are found again by looking */
     GATHER_MS = 100,   /* how long a step waits for more rows */
     AGAIN_MS = 1000,   /* after a lost connection */
-    LEFT_ROWS = 5000,  /* of the table, looked at together */
+    PAGE_SIZE = 8192,  /* of the server's log */
+    PAGE_HEADER_MAX = 40,
+    LEFT_ROWS = 5000, /* of the table, looked at together */
 };
 
 int ow_pg_pruner_init(struct ow_pg_pruner *p, const char *url, const char *shown, struct ow_error *err)
@@ -103,7 +105,11 @@ static int take_result(struct ow_pg_pruner *p, const PGresult *result, struct ow
             p->left_over[p->left_count++] = strtoll(PQgetvalue(result, i, 0), NULL, 10);
         p->looks = p->left_count > 0;
     } else if (p->step == OW_PG_PRUNE_ASKING) {
-        return ow_pg_lsn_parse(ow_bytes_of(PQgetvalue(result, 0, 0)), &p->left_lsn, err);
+        int r = ow_pg_lsn_parse(ow_bytes_of(PQgetvalue(result, 0, 0)), &p->left_lsn, err);
+        /* On a page that has its header only, the record before ended with the page before. */
+        uint64_t offset = p->left_lsn % PAGE_SIZE;
+        p->left_lsn -= offset <= PAGE_HEADER_MAX ? offset : 0;
+        return r;
     }
     return 0;
 }
@@ -189,5 +195,23 @@ int ow_pg_pruner_tend(struct ow_pg_pruner *p, uint64_t done, bool hurries, struc
         ow_wait_add(wait, PQsocket(p->conn), POLLIN);
     else if (p->count > 0 || (p->looks && !p->conn))
         ow_wait_until(wait, p->due_ms);
+    return 0;
+}
+
+int ow_pg_pruner_finish(struct ow_pg_pruner *p, struct ow_error *err)
+{
+    int64_t until_ms = ow_clock_monotonic_ms() + OW_POSTGRES_TIMEOUT_MS;
+    while (!ow_pg_pruner_is_idle(p)) {
+        struct ow_wait wait;
+        ow_wait_init(&wait);
+        ow_wait_until(&wait, until_ms);
+        int r = ow_pg_pruner_tend(p, 0, true, &wait, err);
+        if (r < 0)
+            return r;
+        if (ow_clock_monotonic_ms() >= until_ms)
+            return ow_error_set(err, OW_EBUSY, "%s: confirmed rows cannot be deleted in time", p->shown);
+        if (!ow_pg_pruner_is_idle(p))
+            ow_wait_sleep(&wait);
+    }
     return 0;
 }

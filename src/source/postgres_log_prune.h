@@ -26,7 +26,8 @@ struct ow_pg_pruner {
     size_t count, sending;
     int64_t *left_over;
     size_t left_count;
-    uint64_t left_lsn; /* they are confirmed when everything up to here is; 0: not known yet */
+    uint64_t
+        left_lsn; /* read by who waits for it: they are confirmed when everything up to here is; 0: not known yet */
     int64_t due_ms;
 };
 
@@ -40,9 +41,16 @@ void ow_pg_pruner_add(struct ow_pg_pruner *pruner, int64_t seq);
    opened again later; any other error, a missing right above all, is returned. */
 int ow_pg_pruner_tend(struct ow_pg_pruner *pruner, uint64_t done, bool hurries, struct ow_wait *wait,
                       struct ow_error *err) OW_MUST_CHECK;
+/* Waits until everything that was added is deleted. OW_EBUSY: it took too long. */
+int ow_pg_pruner_finish(struct ow_pg_pruner *pruner, struct ow_error *err) OW_MUST_CHECK;
 static inline bool ow_pg_pruner_is_idle(const struct ow_pg_pruner *pruner)
 {
     return !pruner->is_on || (pruner->count == 0 && pruner->step == OW_PG_PRUNE_IDLE);
+}
+/* And nothing that was left behind is looked for. */
+static inline bool ow_pg_pruner_is_done(const struct ow_pg_pruner *pruner)
+{
+    return ow_pg_pruner_is_idle(pruner) && !pruner->looks && pruner->left_count == 0;
 }
 
 #endif

@@ -6,10 +6,14 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "base/units.h"
+#include "base/wait.h"
 #include "codec/json.h"
 #include "codec/pgoutput.h"
 #include "source/postgres_log_rows.h"
 #include "sql.h"
+
+enum { DROP_MS = 5000, DROP_AGAIN_MS = 20 };
 
 static void clear_result(PGresult **result)
 {
@@ -94,10 +98,20 @@ int ow_pg_side_find_slot(struct ow_pg_side *side, const char *slot, struct ow_pg
     return ret->is_lost ? 0 : ow_pg_lsn_parse(ow_bytes_of(text_of(result, 3)), &ret->confirmed, err);
 }
 
+/* Who streamed from it a moment ago, ourselves perhaps, may not have gone yet. */
 int ow_pg_side_drop_slot(struct ow_pg_side *side, const char *slot, struct ow_error *err)
 {
-    OW_CLEANUP(clear_result) PGresult *result = NULL;
-    return QUERY(side, ow_sql_pg_log_drop_slot, &result, err, slot);
+    int64_t until_ms = ow_clock_monotonic_ms() + DROP_MS;
+    for (;;) {
+        OW_CLEANUP(clear_result) PGresult *result = NULL;
+        struct ow_wait wait;
+        int r = QUERY(side, ow_sql_pg_log_drop_slot, &result, err, slot);
+        if (r != OW_EBUSY || ow_clock_monotonic_ms() >= until_ms)
+            return r;
+        ow_wait_init(&wait);
+        ow_wait_until(&wait, ow_clock_monotonic_ms() + DROP_AGAIN_MS);
+        ow_wait_sleep(&wait);
+    }
 }
 
 /* --- what is needed ----------------------------------------------------------------------------------- */
@@ -235,14 +249,14 @@ static const char *text_parameter(struct ow_buf *keep, struct ow_bytes bytes)
     return keep->data;
 }
 
-int ow_pg_side_dead_letter(struct ow_pg_side *side, const char *slot, const struct ow_message *m, const char *reason,
-                           uint32_t attempts, struct ow_error *err)
+int ow_pg_side_dead_letter(struct ow_pg_side *side, const char *slot, const char *place, const struct ow_message *m,
+                           const char *reason, uint32_t attempts, struct ow_error *err)
 {
     enum { TEXTS = 7 };
     struct ow_buf keep[TEXTS] = {0};
     OW_CLEANUP(clear_result) PGresult *result = NULL;
     OW_CLEANUP(ow_buf_done) struct ow_buf headers = {0};
-    char position[OW_POSITION_TEXT_SIZE], time[32], count[16];
+    char time[32], count[16];
     bool is_text = m->payload.data && !memchr(m->payload.data, '\0', m->payload.size) && ow_utf8_is_valid(m->payload);
     if (m->header_count > 0)
         ow_json_write_headers(&headers, m->headers, m->header_count);
@@ -256,10 +270,10 @@ int ow_pg_side_dead_letter(struct ow_pg_side *side, const char *slot, const stru
     bool has_failed = headers.has_failed;
     for (int i = 0; i < TEXTS; i++)
         has_failed |= keep[i].has_failed;
-    int r = has_failed ? ow_error_set(err, OW_ENOMEM, "out of memory")
-                       : QUERY(side, ow_sql_pg_log_dead_letter, &result, err, slot,
-                               ow_position_format(m->position, position), id, aggregate_type, aggregate_id, type,
-                               is_text ? payload : NULL, is_text ? NULL : payload, header_text, time, why, count);
+    int r = has_failed
+                ? ow_error_set(err, OW_ENOMEM, "out of memory")
+                : QUERY(side, ow_sql_pg_log_dead_letter, &result, err, slot, place, id, aggregate_type, aggregate_id,
+                        type, is_text ? payload : NULL, is_text ? NULL : payload, header_text, time, why, count);
     for (int i = 0; i < TEXTS; i++)
         ow_buf_done(&keep[i]);
     return r;

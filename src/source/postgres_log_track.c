@@ -64,6 +64,14 @@ void ow_pg_track_read(struct ow_pg_track *track, uint64_t lsn)
         track->flush = track->done;
 }
 
+int64_t ow_pg_track_seq(const struct ow_pg_track *track, struct ow_position position)
+{
+    for (size_t i = 0; i < track->count; i++)
+        if (ow_position_compare(row_at(track, i)->position, position) == 0)
+            return row_at(track, i)->seq;
+    return 0;
+}
+
 struct ow_position ow_pg_track_record(const struct ow_pg_track *track, struct ow_position position)
 {
     const struct ow_pg_track_row *last = track->count ? row_at(track, track->count - 1) : NULL;

@@ -29,11 +29,14 @@ void ow_pg_track_done(struct ow_pg_track *track);
 /* The stream begins anew: nothing is outstanding. What is confirmed stays. */
 void ow_pg_track_restart(struct ow_pg_track *track);
 
-/* A row was read. True: it has to be yielded; false: it was confirmed before. `seq` is kept for who prunes; 0: none. */
+/* A row was read. 1: it has to be yielded; 0: it was confirmed before. `seq` is kept for who prunes; 0: none. */
 int ow_pg_track_row(struct ow_pg_track *track, struct ow_position position, int64_t seq,
                     struct ow_error *err) OW_MUST_CHECK;
 /* Everything that commits before this LSN was read. Not inside a transaction. */
 void ow_pg_track_read(struct ow_pg_track *track, uint64_t lsn);
+
+/* The seq of a row that is outstanding; 0: it has none, or is not there. */
+int64_t ow_pg_track_seq(const struct ow_pg_track *track, struct ow_position position);
 
 /* What to record so that rows up to `position` may be confirmed: the position, or what lies behind it. */
 struct ow_position ow_pg_track_record(const struct ow_pg_track *track, struct ow_position position);

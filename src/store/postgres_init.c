@@ -259,12 +259,13 @@ int ow_postgres_init(struct ow_store *store, enum ow_postgres_outbox outbox, str
     int r = make_tables(store, report, err);
     if (r == OW_EDENIED)
         ow_postgres_init_print(outbox, &report->missing);
+    /* Before the slot: what is decoded looks for the publication as the catalog was at that point of the log. */
+    if (r == 0)
+        r = make_publication(store, report, err);
     if (r == 0)
         r = make_mode(store, outbox, report, err);
     if (r == 0)
         r = make_roles(store, report, err);
-    if (r == 0)
-        r = make_publication(store, report, err);
     if (r == 0)
         r = ow_buf_check(&report->missing, err);
     return r;
