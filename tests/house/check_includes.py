@@ -44,7 +44,6 @@ LIBRARIES = {
     "libpq-fe.h": {"store", "source", "client"},
     "pcre2.h": {"codec"},
     "librdkafka/rdkafka.h": {"broker"},
-    "pcre2.h": {"codec"},
 }
 
 # Single files that may see a library for one purpose: it prints the versions it runs with.
