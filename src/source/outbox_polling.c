@@ -53,9 +53,11 @@ static struct outbox *self_of(struct ow_source *source)
 
 static void stop_reading(struct outbox *o)
 {
-    if (o->is_reading)
-        o->store->ops->stop(o->read);
+    if (!o->is_reading)
+        return;
+    o->store->ops->stop(o->read);
     o->is_reading = false;
+    o->is_dry = false; /* what is left of this batch may show as no change any more */
 }
 
 static void outbox_close(struct ow_source *source)

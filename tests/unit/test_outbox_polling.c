@@ -91,6 +91,24 @@ static void a_part_may_be_confirmed(void **state)
     sqlite3_close(db);
 }
 
+/* The last change has been seen, so that nothing but the batch itself tells that there is more. */
+static void a_batch_that_is_broken_off_goes_on(void **state)
+{
+    (void)state;
+    struct ow_position positions[64];
+    struct ow_message m;
+    sqlite3 *db = open_plain();
+    insert(db, 5);
+    struct ow_source *source = open_source(OW_OUTBOX_DELETE, 0);
+    assert_int_equal(read_all(source, positions), 5);
+    insert(db, 5);
+    assert_int_equal(source->ops->next(source, &m, NULL), 1);
+    assert_int_equal(source->ops->confirm(source, positions, 5, NULL), 0);
+    assert_int_equal(read_all(source, positions), 4);
+    source->ops->discard(source);
+    sqlite3_close(db);
+}
+
 static void marked_rows_stay_and_do_not_come_again(void **state)
 {
     (void)state;
@@ -190,6 +208,7 @@ int main(void)
         TEST(rows_come_in_order_over_several_batches),
         TEST(what_was_not_yielded_is_not_forgotten),
         TEST(a_part_may_be_confirmed),
+        TEST(a_batch_that_is_broken_off_goes_on),
         TEST(marked_rows_stay_and_do_not_come_again),
         TEST(a_dead_letter_is_the_row_with_its_reason_once),
         TEST(every_kind_of_value_comes_through),
