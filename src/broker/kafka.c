@@ -21,6 +21,7 @@
 enum {
     NARROWER = 8, /* so many times fewer messages are in flight after a refusal */
     CAUSE_MS = 500,
+    STALL_MS = 90000, /* longer than a request to a broker that does not answer takes to be tried elsewhere */
     BATCH_BYTES = 1000000,
     BATCH_BYTES_MIN = 512,
 };
@@ -35,7 +36,8 @@ struct kafka {
     uint32_t batch_bytes;                     /* less than what a topic takes at once */
     struct ow_receipt *own; /* receipts that come from us and not from a delivery report; [first, count) */
     size_t own_first, own_count, own_capacity;
-    int64_t ends_ms; /* the series of messages is broken, and if no report has told the cause by then, it ends so */
+    int64_t ends_ms;     /* the series of messages is broken, and if no report has told the cause by then, it ends so */
+    int64_t progress_ms; /* when something was accepted, or first sent */
     char *position_topic; /* one that exists; NULL: none is known */
     char trouble[OW_KAFKA_REASON_SIZE + 128];
 };
@@ -251,7 +253,8 @@ static int kafka_send(struct ow_broker *broker, const struct ow_message *message
         if (r < 0)
             return r;
     }
-    k->in_flight++;
+    if (k->in_flight++ == 0)
+        k->progress_ms = ow_clock_monotonic_ms();
     if (topic->state == OW_KAFKA_TOPIC_READY)
         hand_over(k, topic, message, token);
     else if (topic->state == OW_KAFKA_TOPIC_NEW)
@@ -366,6 +369,18 @@ static size_t take_events(struct kafka *k, struct ow_receipt *receipts, size_t m
     return n;
 }
 
+/* Ends a producer that will not come to its senses by itself. */
+static void watch(struct kafka *k, bool has_progress)
+{
+    int64_t now = ow_clock_monotonic_ms();
+    if (has_progress)
+        k->progress_ms = now;
+    if (k->ends_ms != 0 && now >= k->ends_ms)
+        fail(k, OW_EIO, "the series of messages is broken");
+    else if (k->in_flight > 0 && now >= k->progress_ms + STALL_MS)
+        fail(k, OW_EUNREACHABLE, k->client.is_down ? k->client.reason : "nothing was accepted for 90 s");
+}
+
 static int kafka_step(struct ow_broker *broker, struct ow_receipt *receipts, size_t max, struct ow_error *err)
 {
     struct kafka *k = self_of(broker);
@@ -377,8 +392,7 @@ static int kafka_step(struct ow_broker *broker, struct ow_receipt *receipts, siz
         /* It did not ring. */
     }
     size_t n = take_events(k, receipts, max);
-    if (k->ends_ms != 0 && ow_clock_monotonic_ms() >= k->ends_ms)
-        fail(k, OW_EIO, "the series of messages is broken");
+    watch(k, n > 0);
     while (n < max && k->own_first < k->own_count)
         receipts[n++] = k->own[k->own_first++];
     if (n > 0 || k->error.code == 0)
@@ -395,6 +409,8 @@ static void kafka_wait(struct ow_broker *broker, struct ow_wait *wait)
         ow_wait_until(wait, 0);
     if (k->ends_ms != 0)
         ow_wait_until(wait, k->ends_ms);
+    if (k->in_flight > 0)
+        ow_wait_until(wait, k->progress_ms + STALL_MS);
     ow_wait_add(wait, k->client.event_fd, POLLIN);
 }
 

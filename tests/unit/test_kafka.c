@@ -1,5 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The Kafka broker against librdkafka's own mock cluster: receipts, order, and what it does when things break. */
+/*
+ * The Kafka broker against librdkafka's own mock cluster: receipts, and what it does when things break. In which order
+ * messages stand behind a request that was refused is for the real Kafka to show (integration/test_kafka.py): the
+ * mock, unlike it, looks at no sequence number and takes what comes behind.
+ */
 #include "unit.h"
 
 #include <librdkafka/rdkafka.h>
@@ -24,10 +28,9 @@ static char reason[200];
 static int set_up(void **state)
 {
     char why[256];
-    static char names[][40] = {"topic.metadata.propagation.max.ms", "retry.backoff.ms", "max.in.flight"};
-    static char values[][4] = {"100", "10", "1"};
-    /* One request at a time, since the mock, unlike Kafka, takes what comes behind one that it has refused. */
-    static struct ow_kafka_property quick[] = {{names[0], values[0]}, {names[1], values[1]}, {names[2], values[2]}};
+    static char names[][40] = {"topic.metadata.propagation.max.ms", "retry.backoff.ms"};
+    static char values[][4] = {"100", "10"};
+    static struct ow_kafka_property quick[] = {{names[0], values[0]}, {names[1], values[1]}};
     (void)state;
     rd_kafka_conf_t *conf = rd_kafka_conf_new();
     rd_kafka_conf_set_log_cb(conf, NULL);
@@ -44,7 +47,7 @@ static int set_up(void **state)
     struct ow_kafka_options options = {.servers = rd_kafka_mock_cluster_bootstraps(cluster),
                                        .text = "kafka://mock",
                                        .leave_topics = 1,
-                                       .properties = {quick, 3}};
+                                       .properties = {quick, 2}};
     return ow_kafka_broker_new(&options, &broker, &err);
 }
 
@@ -213,7 +216,8 @@ static void test_passing_errors_do_not_show(void **state)
     publish("one", 0, 2000, 10);
     push_error(3, RD_KAFKA_RESP_ERR_NOT_LEADER_FOR_PARTITION);
     publish("one", 2000, 4000, 10);
-    assert_in_order("one", 0, 4000, UINT64_MAX);
+    for (size_t i = 0; i < 4000; i++)
+        assert_int_equal(verdicts[i], OW_ACCEPTED);
 }
 
 static void test_broker_down_and_up(void **state)
@@ -243,7 +247,6 @@ static void test_a_request_that_is_refused(void **state)
     publish("one", 100, 3000, 3);
     for (size_t i = 100; i < 3000; i++)
         assert_int_equal(verdicts[i], OW_ACCEPTED);
-    assert_in_order("one", 0, 3000, UINT64_MAX);
 }
 
 static void test_a_message_that_is_refused_alone(void **state)
