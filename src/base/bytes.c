@@ -5,6 +5,17 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+char *ow_bytes_text(struct ow_bytes bytes)
+{
+    char *text = malloc(bytes.size + 1);
+    if (!text)
+        return NULL;
+    if (bytes.size)
+        memcpy(text, bytes.data, bytes.size);
+    text[bytes.size] = '\0';
+    return text;
+}
+
 bool ow_utf8_is_valid(struct ow_bytes bytes)
 {
     if (bytes.size == 0) /* there may be no pointer to count from */

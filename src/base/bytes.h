@@ -43,6 +43,10 @@ static inline bool ow_bytes_is(struct ow_bytes a, const char *text)
     return a.data && a.size == strlen(text) && memcmp(a.data, text, a.size) == 0;
 }
 
+/* A copy that ends in NUL, on the heap; of null bytes it is empty. NULL: out of memory. (strndup(3) may look for the
+   NUL that borrowed bytes do not have.) */
+char *ow_bytes_text(struct ow_bytes bytes);
+
 /* Whether the bytes are well-formed UTF-8 (Unicode 15, table 3-7: no overlong forms, no surrogates). */
 bool ow_utf8_is_valid(struct ow_bytes bytes);
 

@@ -65,7 +65,7 @@ int ow_kafka_topics_get(struct ow_kafka_topics *topics, struct ow_bytes name, st
     }
     if (!topic) {
         topic = calloc(1, sizeof *topic);
-        if (!topic || !(topic->name = strndup(name.data, name.size))) {
+        if (!topic || !(topic->name = ow_bytes_text(name))) {
             free(topic);
             return ow_error_set(err, OW_ENOMEM, "out of memory");
         }

@@ -76,12 +76,11 @@ static int note_printed(struct tail *t, const struct ow_record *record, struct o
         struct printed *grown = reallocarray(t->printed, t->printed_count + 1, sizeof *grown);
         if (grown)
             t->printed = grown;
-        char *topic = malloc(record->message.topic.size + 1);
+        char *topic = ow_bytes_text(record->message.topic);
         if (!grown || !topic) {
             free(topic);
             return ow_error_set(err, OW_ENOMEM, "out of memory");
         }
-        memcpy(topic, record->message.topic.data, record->message.topic.size);
         p = &grown[t->printed_count++];
         *p = (struct printed){{topic, record->message.topic.size}, partition, -1};
     }

@@ -167,7 +167,7 @@ static int choose(const struct ow_debezium_option *option, struct ow_bytes value
 
 static int set_text(char **to, struct ow_bytes value, struct ow_error *err)
 {
-    char *copy = strndup(value.data ? value.data : "", value.size);
+    char *copy = ow_bytes_text(value);
     if (!copy)
         return ow_error_set(err, OW_ENOMEM, "out of memory");
     free(*to);

@@ -146,7 +146,7 @@ static int read_places(struct ow_reader *reader, const yaml_node_t *map, unsigne
         size_t path = ow_reader_enter(reader, pair.name);
         if (!ow_name_is_valid(pair.name))
             ow_reader_report(reader, pair.key, "not a good name; names have 1 to 64 characters from A-Z a-z 0-9 _ . -");
-        place->name = strndup(pair.name.data, pair.name.size);
+        place->name = ow_bytes_text(pair.name);
         if (!place->name)
             return OW_ENOMEM;
         ++*count;

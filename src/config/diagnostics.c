@@ -28,7 +28,7 @@ static char *clean_copy(const char *text, size_t size)
     for (int i = 0; i < 3 && size > 0 && !ow_utf8_is_valid((struct ow_bytes){text, size}); i++)
         size--;
     bool is_utf8 = ow_utf8_is_valid((struct ow_bytes){text, size});
-    char *copy = strndup(text, size);
+    char *copy = ow_bytes_text((struct ow_bytes){text, size});
     for (char *c = copy; c && *c; c++)
         if ((unsigned char)*c < 0x20 || *c == 0x7f || (!is_utf8 && (*c & 0x80)))
             *c = '?';

@@ -173,7 +173,7 @@ int ow_url_kafka_servers(struct ow_url *url, struct ow_bytes servers, bool is_se
     int result = ow_buf_check(&text, err);
     if (result < 0)
         return result;
-    url->path = strndup(servers.data, servers.size);
+    url->path = ow_bytes_text(servers);
     url->text = text.data;
     text = (struct ow_buf){0};
     return url->path ? 0 : ow_error_set(err, OW_ENOMEM, "out of memory");
@@ -187,7 +187,7 @@ int ow_url_add_property(struct ow_kafka_properties *to, struct ow_bytes name, st
         return ow_error_set(err, OW_ENOMEM, "out of memory");
     to->items = grown;
     struct ow_kafka_property *p = &grown[to->count++];
-    *p = (struct ow_kafka_property){strndup(name.data, name.size), strndup(value.data, value.size)};
+    *p = (struct ow_kafka_property){ow_bytes_text(name), ow_bytes_text(value)};
     return p->name && p->value ? 0 : ow_error_set(err, OW_ENOMEM, "out of memory");
 }
 

@@ -29,7 +29,7 @@ int ow_pg_rows_init(struct ow_pg_rows *rows, const char *table, struct ow_error 
     *rows = (struct ow_pg_rows){0};
     if (dot == table || (dot && !dot[1]) || !*table || (dot && strchr(dot + 1, '.')))
         return ow_error_set(err, OW_EINVALID, "\"%s\" is no table; write it as schema.table", table);
-    rows->schema = dot ? strndup(table, (size_t)(dot - table)) : strdup("public");
+    rows->schema = dot ? ow_bytes_text((struct ow_bytes){table, (size_t)(dot - table)}) : strdup("public");
     rows->table = strdup(dot ? dot + 1 : table);
     if (rows->schema && rows->table)
         return 0;

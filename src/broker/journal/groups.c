@@ -140,7 +140,7 @@ static int add_peer(struct ow_journal_member *m, int64_t id, struct ow_bytes top
         m->alive = grown;
         m->alive_capacity = capacity;
     }
-    char *copy = topics.data ? strndup(topics.data, topics.size) : NULL;
+    char *copy = topics.data ? ow_bytes_text(topics) : NULL;
     if (topics.data && !copy)
         return ow_error_set(err, OW_ENOMEM, "out of memory");
     m->alive[m->alive_count++] = (struct ow_journal_peer){id, !topics.data, copy};

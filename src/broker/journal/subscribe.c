@@ -536,7 +536,7 @@ static int copy_topics(struct subscriber *s, const struct ow_subscriber_options 
         ow_buf_add_text(&text, options->topics[i]);
         ow_buf_add_char(&text, '\n');
     }
-    s->topics_text = strndup(text.data ? text.data : "", text.size);
+    s->topics_text = ow_bytes_text(ow_buf_bytes(&text));
     if (!s->topics || !s->topics_text || text.has_failed)
         return OW_ENOMEM;
     s->topic_count = options->topic_count;
