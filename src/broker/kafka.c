@@ -3,10 +3,11 @@
  * Kafka, at least once: an idempotent producer that waits for ever, so that what was sent first to a partition is
  * accepted first, whatever its brokers go through.
  *
- * Three things could break that order, and are prevented (a fourth, for what is accepted at all, is told at
- * ow_kafka_topic_is_new()):
+ * Four things could break that order, and are prevented (a fifth, for what is accepted at all, is told at
+ * ow_kafka_lane_is_new()):
  *  - A request that the broker refuses for one of its messages. librdkafka stops then (gapless), the relay opens
  *    anew and sends again what has no receipt, now with fewer in flight, until the one at fault stands alone.
+ *  - A partition that knows nothing of this producer: see struct ow_kafka_lane.
  *  - A topic that comes into being between two messages of a key, of which the first has failed for want of it.
  *    The first message to a topic goes alone; those behind it wait until it is accepted, and share its fate if not.
  *  - A time limit: there is none.
@@ -19,7 +20,8 @@
 #include "broker/kafka.h"
 
 enum {
-    NARROWER = 8, /* so many times fewer messages are in flight after a refusal */
+    NARROWER = 8,         /* so many times fewer messages are in flight after a refusal */
+    FORGOTTEN_MS = 60000, /* a partition may forget a producer that it has not heard of for long */
     CAUSE_MS = 500,
     STALL_MS = 90000, /* longer than a request to a broker that does not answer takes to be tried elsewhere */
     BATCH_BYTES = 1000000,
@@ -37,6 +39,7 @@ struct kafka {
     struct ow_receipt *own; /* receipts that come from us and not from a delivery report; [first, count) */
     size_t own_first, own_count, own_capacity;
     int64_t ends_ms;     /* the series of messages is broken, and if no report has told the cause by then, it ends so */
+    int64_t now_ms;      /* of the last step */
     int64_t progress_ms; /* when something was accepted, or first sent */
     char *position_topic; /* one that exists; NULL: none is known */
     char trouble[OW_KAFKA_REASON_SIZE + 128];
@@ -144,8 +147,8 @@ static void widen(struct kafka *k)
 static void fail_parked(struct kafka *k, struct ow_kafka_topic *topic, const char *reason)
 {
     topic->state = OW_KAFKA_TOPIC_NEW;
-    while (topic->parked_first < topic->parked_count)
-        give(k, topic->parked[topic->parked_first++].token, OW_RETRY, reason);
+    for (const struct ow_kafka_parked *next; (next = ow_kafka_unpark(&topic->parking));)
+        give(k, next->token, OW_RETRY, reason);
 }
 
 static void say_why_not(const struct ow_kafka_topic *topic, rd_kafka_resp_err_t code, char *to, size_t size)
@@ -160,7 +163,10 @@ static void say_why_not(const struct ow_kafka_topic *topic, rd_kafka_resp_err_t 
 static void hand_over(struct kafka *k, struct ow_kafka_topic *topic, const struct ow_message *m, uint64_t token)
 {
     char why[OW_KAFKA_REASON_SIZE * 3];
+    int count = atomic_load(&topic->partition_count);
     rd_kafka_resp_err_t code = ow_kafka_produce(k->client.rk, topic->handle, m, (void *)(uintptr_t)token);
+    if (topic->state == OW_KAFKA_TOPIC_READY && atomic_load(&topic->partition_count) != count)
+        fail(k, OW_EIO, "a topic has another number of partitions now");
     if (code == RD_KAFKA_RESP_ERR_NO_ERROR)
         return;
     enum ow_kafka_fate fate = ow_kafka_fate_of(code);
@@ -175,29 +181,62 @@ static void hand_over(struct kafka *k, struct ow_kafka_topic *topic, const struc
     }
 }
 
+/* Sends it, or has it wait for the first one in its lane. */
+static void to_lane(struct kafka *k, struct ow_kafka_topic *topic, const struct ow_message *m, uint64_t token)
+{
+    struct ow_error why = {0};
+    struct ow_kafka_lane *lane = ow_kafka_topic_lane(topic, m->key);
+    if (lane && lane->state == OW_KAFKA_LANE_SCOUTED) {
+        if (ow_kafka_park(&lane->parking, m, token, &why) < 0)
+            fail(k, why.code, why.text);
+        return;
+    }
+    if (lane && lane->in_flight == 0 &&
+        (lane->state == OW_KAFKA_LANE_NEW || k->now_ms - lane->accepted_ms > FORGOTTEN_MS))
+        lane->state = OW_KAFKA_LANE_SCOUTED;
+    if (lane)
+        lane->in_flight++;
+    hand_over(k, topic, m, token);
+}
+
 static void scout(struct kafka *k, struct ow_kafka_topic *topic)
 {
+    const struct ow_kafka_parked *next = ow_kafka_unpark(&topic->parking);
     topic->state = OW_KAFKA_TOPIC_NEW;
-    if (topic->parked_first == topic->parked_count)
+    if (!next)
         return;
-    if (!ow_kafka_topic_ask(topic, k->client.rk)) {
+    if (!ow_kafka_topic_ask(topic, &k->settings, k->client.rk)) {
         fail(k, OW_ENOMEM, "out of memory");
         return;
     }
-    struct ow_kafka_parked first = topic->parked[topic->parked_first++];
-    topic->state = OW_KAFKA_TOPIC_SCOUTED;
+    struct ow_kafka_parked first = *next;
+    topic->state = OW_KAFKA_TOPIC_SCOUTED; /* in which lane, its report says */
     hand_over(k, topic, &first.message, first.token);
 }
 
-static void release(struct kafka *k, struct ow_kafka_topic *topic)
+static void release_topic(struct kafka *k, struct ow_kafka_topic *topic)
 {
     topic->state = OW_KAFKA_TOPIC_READY;
-    while (topic->parked_first < topic->parked_count && k->error.code == 0) {
-        const struct ow_kafka_parked *next = &topic->parked[topic->parked_first++];
-        hand_over(k, topic, &next->message, next->token);
-    }
+    for (const struct ow_kafka_parked *next; k->error.code == 0 && (next = ow_kafka_unpark(&topic->parking));)
+        to_lane(k, topic, &next->message, next->token);
+    ow_kafka_parking_done(&topic->parking);
     if (!k->position_topic)
         k->position_topic = strdup(topic->name);
+}
+
+/* One of its messages, with a key, was accepted. */
+static void release_lane(struct kafka *k, struct ow_kafka_topic *topic, struct ow_kafka_lane *lane)
+{
+    lane->accepted_ms = k->now_ms;
+    lane->in_flight -= lane->in_flight > 0; /* the first to the topic was not counted */
+    if (lane->state == OW_KAFKA_LANE_OPEN)
+        return;
+    lane->state = OW_KAFKA_LANE_OPEN;
+    for (const struct ow_kafka_parked *next; k->error.code == 0 && (next = ow_kafka_unpark(&lane->parking));) {
+        lane->in_flight++;
+        hand_over(k, topic, &next->message, next->token);
+    }
+    ow_kafka_parking_done(&lane->parking);
 }
 
 static void begin(struct kafka *k, struct ow_kafka_topic *topic)
@@ -249,14 +288,14 @@ static int kafka_send(struct ow_broker *broker, const struct ow_message *message
             return r;
     }
     if (topic->state != OW_KAFKA_TOPIC_READY) {
-        int r = ow_kafka_topic_park(topic, message, token, err);
+        int r = ow_kafka_park(&topic->parking, message, token, err);
         if (r < 0)
             return r;
     }
     if (k->in_flight++ == 0)
         k->progress_ms = ow_clock_monotonic_ms();
     if (topic->state == OW_KAFKA_TOPIC_READY)
-        hand_over(k, topic, message, token);
+        to_lane(k, topic, message, token);
     else if (topic->state == OW_KAFKA_TOPIC_NEW)
         begin(k, topic);
     return 0;
@@ -307,7 +346,8 @@ static int take_report(struct kafka *k, const rd_kafka_message_t *report, struct
             take_failure(k, report, topic);
         return 0;
     }
-    if (!ow_kafka_topic_is_new(topic, report->partition, report->offset)) {
+    struct ow_kafka_lane *lane = ow_kafka_topic_lane_of(topic, report->partition);
+    if (!ow_kafka_lane_is_new(lane, report->offset)) {
         fail(k, OW_EIO, "a broker took new messages for old ones; they are sent again");
         return 0;
     }
@@ -318,8 +358,10 @@ static int take_report(struct kafka *k, const rd_kafka_message_t *report, struct
     k->client.is_down = false;
     if (k->in_flight_max != UINT32_MAX)
         widen(k);
-    if (topic->state == OW_KAFKA_TOPIC_SCOUTED)
-        release(k, topic);
+    if (k->error.code == 0 && ow_kafka_topic_lane(topic, (struct ow_bytes){report->key, report->key_len}) == lane)
+        release_lane(k, topic, lane);
+    if (k->error.code == 0 && topic->state == OW_KAFKA_TOPIC_SCOUTED)
+        release_topic(k, topic);
     return 1;
 }
 
@@ -373,6 +415,7 @@ static size_t take_events(struct kafka *k, struct ow_receipt *receipts, size_t m
 static void watch(struct kafka *k, bool has_progress)
 {
     int64_t now = ow_clock_monotonic_ms();
+    k->now_ms = now;
     if (has_progress)
         k->progress_ms = now;
     if (k->ends_ms != 0 && now >= k->ends_ms)

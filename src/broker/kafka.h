@@ -16,6 +16,7 @@
 #define OW_BROKER_KAFKA_H
 
 #include <librdkafka/rdkafka.h>
+#include <stdatomic.h>
 
 #include "broker/broker.h"
 
@@ -28,6 +29,7 @@ struct ow_kafka_settings {
     struct ow_kafka_properties properties; /* of librdkafka, all but what is read at open() */
     struct ow_kafka_properties topic_config;
     char *password_file, *token_file, *username;
+    const char *partitioner; /* in properties */
     bool creates_topics;
     int partitions, replication; /* -1: the broker's default */
 };
@@ -93,9 +95,34 @@ enum ow_kafka_topic_state {
     OW_KAFKA_TOPIC_READY,    /* a message was accepted */
 };
 
+typedef int32_t ow_kafka_partitioner(const rd_kafka_topic_t *topic, const void *key, size_t key_size, int32_t count,
+                                     void *topic_opaque, void *message_opaque);
+
 struct ow_kafka_parked {
     struct ow_message message;
     uint64_t token;
+};
+
+/* Messages that wait, in order; [first, count). */
+struct ow_kafka_parking {
+    struct ow_kafka_parked *items;
+    size_t first, count, capacity;
+};
+int ow_kafka_park(struct ow_kafka_parking *parking, const struct ow_message *message, uint64_t token,
+                  struct ow_error *err) OW_MUST_CHECK;
+/* NULL: none waits. Valid until the next call of ow_kafka_park(). */
+const struct ow_kafka_parked *ow_kafka_unpark(struct ow_kafka_parking *parking);
+void ow_kafka_parking_done(struct ow_kafka_parking *parking); /* gives the memory back; it may be used again */
+
+/* One partition of a topic, as far as it is written to by key. Kafka takes any sequence number from a producer of which
+   a partition has not heard yet: the second request would be taken where the first was not, and the first, sent
+   again, would be taken for an old one. So the first message goes alone here too. */
+struct ow_kafka_lane {
+    enum { OW_KAFKA_LANE_NEW, OW_KAFKA_LANE_SCOUTED, OW_KAFKA_LANE_OPEN } state;
+    uint32_t in_flight;
+    int64_t offset;      /* of the message accepted last; -1: none */
+    int64_t accepted_ms; /* when it was, roughly */
+    struct ow_kafka_parking parking;
 };
 
 struct ow_kafka_topic {
@@ -104,11 +131,11 @@ struct ow_kafka_topic {
     rd_kafka_topic_t *handle; /* NULL: see ow_kafka_topic_ask() */
     enum ow_kafka_topic_state state;
     char why_not[OW_KAFKA_REASON_SIZE]; /* why it could not be made; "" */
-    int64_t *offsets;                   /* of the message accepted last in each partition; -1: none */
-    int32_t offset_count;
-    /* Messages that wait until it is READY, in order; [first, count). */
-    struct ow_kafka_parked *parked;
-    size_t parked_first, parked_count, parked_capacity;
+    struct ow_kafka_parking parking;    /* until it is READY */
+    ow_kafka_partitioner *partitioner;
+    atomic_int partition_count; /* as librdkafka found it when it placed a message last; 0: it has placed none */
+    struct ow_kafka_lane *lanes;
+    int32_t lane_count;
 };
 
 enum { OW_KAFKA_BUCKETS = 256 };
@@ -120,13 +147,16 @@ int ow_kafka_topics_get(struct ow_kafka_topics *topics, struct ow_bytes name, st
                         struct ow_error *err) OW_MUST_CHECK;
 /* Makes its handle, if there is none: librdkafka asks the cluster for it at that moment, and then only once a second,
    so that it is not done before the topic was made. False: out of memory. */
-bool ow_kafka_topic_ask(struct ow_kafka_topic *topic, rd_kafka_t *rk);
+bool ow_kafka_topic_ask(struct ow_kafka_topic *topic, const struct ow_kafka_settings *settings, rd_kafka_t *rk);
+/* The lane that librdkafka will place this key in; NULL: it places it as it likes (no key). Once a
+   message has been placed. */
+struct ow_kafka_lane *ow_kafka_topic_lane(struct ow_kafka_topic *topic, struct ow_bytes key);
+/* NULL: out of memory, or no partition. */
+struct ow_kafka_lane *ow_kafka_topic_lane_of(struct ow_kafka_topic *topic, int32_t partition);
 /* Whether an accepted message stands where none stood before: behind the one that was accepted before it in its
-   partition. librdkafka 2.0 takes a broker's "that sequence number I know" for acceptance, also where it has begun to
-   count anew after the broker was away; such a message is nowhere. */
-bool ow_kafka_topic_is_new(struct ow_kafka_topic *topic, int32_t partition, int64_t offset);
-int ow_kafka_topic_park(struct ow_kafka_topic *topic, const struct ow_message *message, uint64_t token,
-                        struct ow_error *err) OW_MUST_CHECK;
+   partition. librdkafka 2.0 takes a broker's "that sequence number I know" for acceptance, also where it means
+   another message; this one is nowhere then. */
+bool ow_kafka_lane_is_new(struct ow_kafka_lane *lane, int64_t offset);
 /* Asks the cluster to make the topic; the answer comes to the client's queue. */
 int ow_kafka_topic_create(struct ow_kafka_topic *topic, struct ow_kafka_client *client,
                           const struct ow_kafka_settings *settings, struct ow_error *err) OW_MUST_CHECK;

@@ -149,7 +149,8 @@ static void take_reports(struct exactly *k, rd_kafka_event_t *event)
     while ((report = rd_kafka_event_message_next(event))) {
         rd_kafka_resp_err_t code = report->err;
         if (code == RD_KAFKA_RESP_ERR_NO_ERROR &&
-            !ow_kafka_topic_is_new(rd_kafka_topic_opaque(report->rkt), report->partition, report->offset))
+            !ow_kafka_lane_is_new(ow_kafka_topic_lane_of(rd_kafka_topic_opaque(report->rkt), report->partition),
+                                  report->offset))
             code = RD_KAFKA_RESP_ERR_DUPLICATE_SEQUENCE_NUMBER;
         k->reported++;
         if (code != RD_KAFKA_RESP_ERR_NO_ERROR && k->failure == RD_KAFKA_RESP_ERR_NO_ERROR) {
@@ -309,7 +310,7 @@ static int ready_topic(struct exactly *k, struct ow_kafka_topic *topic, char *re
     int r = k->settings.creates_topics ? await_made(k, topic, err) : 1;
     if (r < 0)
         return r;
-    if (!ow_kafka_topic_ask(topic, k->client.rk))
+    if (!ow_kafka_topic_ask(topic, &k->settings, k->client.rk))
         return ow_error_set(err, OW_ENOMEM, "out of memory");
     rd_kafka_resp_err_t code = RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART;
     if (r == 1)

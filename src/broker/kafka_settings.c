@@ -223,6 +223,9 @@ int ow_kafka_settings_init(struct ow_kafka_settings *s, const struct ow_kafka_op
         r = add_all(&s->topic_config, &o->topic_config, err);
     if (r == 0 && o->leave_topics && (o->topic_partitions || o->topic_replication || o->topic_config.count))
         r = ow_error_set(err, OW_EINVALID, "topics: with create: false the other keys have no effect; leave them out");
+    for (size_t i = 0; i < s->properties.count; i++)
+        if (strcmp(s->properties.items[i].name, "partitioner") == 0)
+            s->partitioner = s->properties.items[i].value; /* a user's comes later */
     if (r < 0)
         ow_kafka_settings_done(s);
     return r;

@@ -33,8 +33,10 @@ static void free_topic(struct ow_kafka_topic *topic)
 {
     if (topic->handle)
         rd_kafka_topic_destroy(topic->handle);
-    free(topic->parked);
-    free(topic->offsets);
+    ow_kafka_parking_done(&topic->parking);
+    for (int32_t i = 0; i < topic->lane_count; i++)
+        ow_kafka_parking_done(&topic->lanes[i].parking);
+    free(topic->lanes);
     free(topic->name);
     free(topic);
 }
@@ -76,52 +78,105 @@ int ow_kafka_topics_get(struct ow_kafka_topics *topics, struct ow_bytes name, st
     return 0;
 }
 
-bool ow_kafka_topic_ask(struct ow_kafka_topic *topic, rd_kafka_t *rk)
+int ow_kafka_park(struct ow_kafka_parking *p, const struct ow_message *message, uint64_t token, struct ow_error *err)
+{
+    if (p->first == p->count)
+        p->first = p->count = 0;
+    if (p->count == p->capacity) {
+        size_t capacity = p->capacity ? p->capacity * 2 : 16;
+        struct ow_kafka_parked *grown = reallocarray(p->items, capacity, sizeof *grown);
+        if (!grown)
+            return ow_error_set(err, OW_ENOMEM, "out of memory");
+        p->items = grown;
+        p->capacity = capacity;
+    }
+    p->items[p->count++] = (struct ow_kafka_parked){*message, token};
+    return 0;
+}
+
+const struct ow_kafka_parked *ow_kafka_unpark(struct ow_kafka_parking *p)
+{
+    return p->first < p->count ? &p->items[p->first++] : NULL;
+}
+
+void ow_kafka_parking_done(struct ow_kafka_parking *p)
+{
+    free(p->items);
+    *p = (struct ow_kafka_parking){0};
+}
+
+/* --- partitions --------------------------------------------------------------------------------------- */
+
+static const struct {
+    const char *name;
+    ow_kafka_partitioner *function;
+} partitioners[] = {
+    {"murmur2_random", rd_kafka_msg_partitioner_murmur2_random},
+    {"murmur2", rd_kafka_msg_partitioner_murmur2},
+    {"consistent_random", rd_kafka_msg_partitioner_consistent_random},
+    {"consistent", rd_kafka_msg_partitioner_consistent},
+    {"fnv1a_random", rd_kafka_msg_partitioner_fnv1a_random},
+    {"fnv1a", rd_kafka_msg_partitioner_fnv1a},
+    {"random", rd_kafka_msg_partitioner_random},
+};
+
+/* Called by librdkafka, in our thread or in its own, for every message. */
+static int32_t place(const rd_kafka_topic_t *handle, const void *key, size_t key_size, int32_t count,
+                     void *topic_opaque, void *message_opaque)
+{
+    struct ow_kafka_topic *topic = topic_opaque;
+    atomic_store(&topic->partition_count, count);
+    return topic->partitioner(handle, key, key_size, count, topic_opaque, message_opaque);
+}
+
+bool ow_kafka_topic_ask(struct ow_kafka_topic *topic, const struct ow_kafka_settings *settings, rd_kafka_t *rk)
 {
     if (topic->handle)
         return true;
+    topic->partitioner = partitioners[0].function;
+    for (size_t i = 0; i < sizeof partitioners / sizeof partitioners[0]; i++)
+        if (strcmp(partitioners[i].name, settings->partitioner) == 0)
+            topic->partitioner = partitioners[i].function;
     rd_kafka_topic_conf_t *conf = rd_kafka_default_topic_conf_dup(rk);
     rd_kafka_topic_conf_set_opaque(conf, topic);
+    rd_kafka_topic_conf_set_partitioner_cb(conf, place);
     topic->handle = rd_kafka_topic_new(rk, topic->name, conf);
     if (!topic->handle)
         rd_kafka_topic_conf_destroy(conf);
     return topic->handle != NULL;
 }
 
-bool ow_kafka_topic_is_new(struct ow_kafka_topic *topic, int32_t partition, int64_t offset)
+struct ow_kafka_lane *ow_kafka_topic_lane_of(struct ow_kafka_topic *topic, int32_t partition)
 {
-    if (partition < 0 || offset < 0)
-        return false;
-    if (partition >= topic->offset_count) {
-        int32_t count = partition + 16;
-        int64_t *grown = reallocarray(topic->offsets, (size_t)count, sizeof *grown);
+    if (partition < 0)
+        return NULL;
+    if (partition >= topic->lane_count) {
+        int32_t count = partition < 16 ? 16 : partition * 2;
+        struct ow_kafka_lane *grown = reallocarray(topic->lanes, (size_t)count, sizeof *grown);
         if (!grown)
-            return false;
-        for (int32_t i = topic->offset_count; i < count; i++)
-            grown[i] = -1;
-        topic->offsets = grown;
-        topic->offset_count = count;
+            return NULL;
+        for (int32_t i = topic->lane_count; i < count; i++)
+            grown[i] = (struct ow_kafka_lane){.offset = -1};
+        topic->lanes = grown;
+        topic->lane_count = count;
     }
-    bool is_new = offset > topic->offsets[partition];
-    topic->offsets[partition] = offset;
-    return is_new;
+    return &topic->lanes[partition];
 }
 
-int ow_kafka_topic_park(struct ow_kafka_topic *topic, const struct ow_message *message, uint64_t token,
-                        struct ow_error *err)
+struct ow_kafka_lane *ow_kafka_topic_lane(struct ow_kafka_topic *topic, struct ow_bytes key)
 {
-    if (topic->parked_first == topic->parked_count)
-        topic->parked_first = topic->parked_count = 0;
-    if (topic->parked_count == topic->parked_capacity) {
-        size_t capacity = topic->parked_capacity ? topic->parked_capacity * 2 : 16;
-        struct ow_kafka_parked *grown = reallocarray(topic->parked, capacity, sizeof *grown);
-        if (!grown)
-            return ow_error_set(err, OW_ENOMEM, "out of memory");
-        topic->parked = grown;
-        topic->parked_capacity = capacity;
-    }
-    topic->parked[topic->parked_count++] = (struct ow_kafka_parked){*message, token};
-    return 0;
+    int32_t count = atomic_load(&topic->partition_count);
+    if (!key.data || count < 1 || topic->partitioner == rd_kafka_msg_partitioner_random)
+        return NULL;
+    return ow_kafka_topic_lane_of(topic, topic->partitioner(topic->handle, key.data, key.size, count, NULL, NULL));
+}
+
+bool ow_kafka_lane_is_new(struct ow_kafka_lane *lane, int64_t offset)
+{
+    bool is_new = lane && offset > lane->offset;
+    if (is_new)
+        lane->offset = offset;
+    return is_new;
 }
 
 /* --- making one --------------------------------------------------------------------------------------- */

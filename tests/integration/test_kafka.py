@@ -41,9 +41,11 @@ def configuration(tmp_path, kafka, topic, broker="", retry="{ initial: 10ms, max
     return "onewrite.yaml"
 
 
-def end(process, status=0):
+def end(process):
+    """Ends it, well; gives what it said, which a failing assertion then shows."""
     process.send_signal(signal.SIGTERM)
-    assert process.wait(20) == status, process.stderr.read()
+    assert process.wait(20) == 0, process.stderr.read()
+    return process.stderr.read()
 
 
 def test_commit_order_and_no_ghosts(run, shop, kafka, topic):
@@ -189,11 +191,11 @@ def test_the_broker_goes_and_comes_back(start, shop, kafka, is_long, tmp_path, t
     time.sleep(0.5)
     writer.stop()
     wait_for(lambda: shop.waiting() == 0, "the outbox to be empty", 40)
-    end(relay)
+    said = end(relay)
     assert shop.dead_letters() == []
     verdict = compare(shop.truth(), kafka.records(topic))
     # What librdkafka loses count of, where a broker was killed, is sent again: one window at most.
-    assert verdict[:3] == (0, 0, 0) and verdict.duplicates <= (10000 if how == signal.SIGKILL else 0), verdict
+    assert verdict[:3] == (0, 0, 0) and verdict.duplicates <= (10000 if how == signal.SIGKILL else 0), (verdict, said)
 
 
 def test_cut_connections(start, shop, kafka, is_long, tmp_path, topic):
@@ -212,11 +214,11 @@ def test_cut_connections(start, shop, kafka, is_long, tmp_path, topic):
         proxy.delay = 0
         writer.stop()
         wait_for(lambda: shop.waiting() == 0, "the outbox to be empty", 40)
-        end(relay)
+        said = end(relay)
     assert cut > 3, "connections were really cut"
     assert shop.dead_letters() == []
     verdict = compare(shop.truth(), kafka.records(topic))
-    assert verdict == ALL_RIGHT, "what a broker has, it knows by its sequence number"
+    assert verdict == ALL_RIGHT, said  # what a broker has, it knows by its sequence number
 
 
 def test_a_broker_that_does_not_answer(start, shop, kafka, tmp_path, topic):
@@ -232,8 +234,8 @@ def test_a_broker_that_does_not_answer(start, shop, kafka, tmp_path, topic):
         assert shop.waiting() == 10
         proxy.is_stalled = False
         wait_for(lambda: shop.waiting() == 0, "the outbox to be empty")
-        end(relay)
-    assert compare(shop.truth(), kafka.records(topic)) == ALL_RIGHT and shop.dead_letters() == []
+        said = end(relay)
+    assert compare(shop.truth(), kafka.records(topic)) == ALL_RIGHT and shop.dead_letters() == [], said
 
 
 # --- who may come in ----------------------------------------------------------------------------------------

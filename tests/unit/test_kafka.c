@@ -327,6 +327,24 @@ static void test_nobody_there(void **state)
     publish("t", 0, 10, 3);
 }
 
+static void test_what_is_accepted_stands_behind_what_was(void **state)
+{
+    (void)state;
+    struct ow_kafka_topic topic = {0};
+    struct ow_kafka_lane *lane = ow_kafka_topic_lane_of(&topic, 20);
+    assert_non_null(lane);
+    assert_false(ow_kafka_lane_is_new(lane, -1));
+    assert_true(ow_kafka_lane_is_new(lane, 0));
+    assert_false(ow_kafka_lane_is_new(lane, 0));
+    assert_true(ow_kafka_lane_is_new(lane, 7));
+    assert_false(ow_kafka_lane_is_new(lane, 6));
+    assert_true(ow_kafka_lane_is_new(ow_kafka_topic_lane_of(&topic, 0), 0));
+    assert_true(ow_kafka_lane_is_new(ow_kafka_topic_lane_of(&topic, 100), 0));
+    assert_false(ow_kafka_lane_is_new(ow_kafka_topic_lane_of(&topic, 20), 7));
+    assert_null(ow_kafka_topic_lane_of(&topic, -1));
+    free(topic.lanes);
+}
+
 static void test_a_group_for_a_source(void **state)
 {
     (void)state;
@@ -353,6 +371,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_close_forgets_what_has_no_receipt, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_a_broken_sequence, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_nobody_there, set_up, tear_down),
+        cmocka_unit_test(test_what_is_accepted_stands_behind_what_was),
         cmocka_unit_test(test_a_group_for_a_source),
     };
     return cmocka_run_group_tests_name("kafka", tests, NULL, NULL);
