@@ -26,6 +26,35 @@ FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
 JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
 WHERE n.nspname = $1::text AND c.relname = $2::text AND c.relkind IN ('r', 'p');
 
+-- What is known of columns that the log, or a query, has named: $3 names, $4 types, $5 type modifiers. A domain is
+-- its base type.
+-- name: table
+WITH RECURSIVE given AS (
+    SELECT * FROM unnest($3::text[], $4::oid[], $5::integer[]) WITH ORDINALITY AS g (name, type, modifier, number)
+), unfolded AS (
+    SELECT number, type, modifier, 0 AS depth FROM given
+    UNION ALL
+    SELECT u.number, t.typbasetype, CASE WHEN t.typtypmod >= 0 THEN t.typtypmod ELSE u.modifier END, u.depth + 1
+    FROM unfolded u JOIN pg_type t ON t.oid = u.type AND t.typtype = 'd'
+), base AS (
+    SELECT DISTINCT ON (number) number, type, modifier FROM unfolded ORDER BY number, depth DESC
+)
+SELECT b.type, t.typname, CASE WHEN t.typcategory = 'A' THEN t.typelem ELSE 0 END, b.modifier,
+       coalesce(e.typtype, t.typtype) = 'e',
+       (SELECT string_agg(l.enumlabel, ',' ORDER BY l.enumsortorder) FROM pg_enum l WHERE l.enumtypid = coalesce(e.oid, t.oid)),
+       coalesce(a.attnotnull, false) OR coalesce(p.oid IS NOT NULL, false),
+       CASE WHEN a.attidentity = '' AND a.attgenerated = '' THEN pg_get_expr(d.adbin, d.adrelid) END
+FROM given g
+JOIN base b ON b.number = g.number
+LEFT JOIN pg_type t ON t.oid = b.type
+LEFT JOIN pg_type e ON e.oid = t.typelem AND t.typcategory = 'A'
+LEFT JOIN pg_class c ON c.relname = $2::text
+    AND c.relnamespace = (SELECT n.oid FROM pg_namespace n WHERE n.nspname = $1::text)
+LEFT JOIN pg_attribute a ON a.attrelid = c.oid AND a.attname = g.name AND a.attnum > 0 AND NOT a.attisdropped
+LEFT JOIN pg_constraint p ON p.conrelid = c.oid AND p.contype = 'p' AND a.attnum = ANY (p.conkey)
+LEFT JOIN pg_attrdef d ON d.adrelid = c.oid AND d.adnum = a.attnum
+ORDER BY g.number;
+
 -- name: find_publication
 SELECT p.pubinsert, to_jsonb(p) ->> 'pubviaroot',
        EXISTS (SELECT FROM pg_publication_tables t

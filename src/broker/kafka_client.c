@@ -201,7 +201,7 @@ int ow_kafka_client_reach(struct ow_kafka_client *c, const struct ow_kafka_setti
 static rd_kafka_headers_t *headers_of(const struct ow_message *m)
 {
     rd_kafka_headers_t *headers = rd_kafka_headers_new(m->header_count + 1);
-    if (m->id.data)
+    if (m->id.data && !m->is_shaped)
         (void)rd_kafka_header_add(headers, "id", 2, m->id.data, (ssize_t)m->id.size);
     for (size_t i = 0; i < m->header_count; i++) {
         const struct ow_header *h = &m->headers[i];
@@ -225,6 +225,7 @@ rd_kafka_resp_err_t ow_kafka_produce(rd_kafka_t *rk, rd_kafka_topic_t *topic, co
         {.vtype = RD_KAFKA_VTYPE_VALUE, .u.mem = {lent(m->payload.data), m->payload.size}},
         {.vtype = RD_KAFKA_VTYPE_HEADERS, .u.headers = headers},
         {.vtype = RD_KAFKA_VTYPE_OPAQUE, .u.ptr = opaque},
+        {.vtype = RD_KAFKA_VTYPE_TIMESTAMP, .u.i64 = m->is_shaped ? m->time_ms : 0}, /* 0: now */
     };
     rd_kafka_error_t *error = rd_kafka_produceva(rk, parts, sizeof parts / sizeof parts[0]);
     if (!error)

@@ -144,6 +144,8 @@ int ow_pipeline_new(const struct ow_pipeline_options *options, struct ow_pipelin
     if (!p) {
         options->source->ops->discard(options->source);
         options->broker->ops->discard(options->broker);
+        if (options->free_shape)
+            options->free_shape(options->relay.shape_context);
         return ow_error_set(err, OW_ENOMEM, "out of memory");
     }
     p->options = *options;
@@ -215,6 +217,8 @@ void ow_pipeline_free(struct ow_pipeline *p)
     ow_relay_done(&p->relay);
     p->options.source->ops->discard(p->options.source);
     p->options.broker->ops->discard(p->options.broker);
+    if (p->options.free_shape)
+        p->options.free_shape(p->options.relay.shape_context);
     if (p->stop_fd >= 0)
         (void)close(p->stop_fd);
     free(p->name);

@@ -14,9 +14,10 @@ struct ow_pipeline_options {
     const char *name, *from, *to; /* for the log; copied */
     struct ow_source *source;     /* taken over, also on failure */
     struct ow_broker *broker;
-    struct ow_relay_options relay; /* listener and world are set here */
-    bool ends_when_idle;           /* the end of the backlog is the end of the pipeline */
-    int ended_fd;                  /* an eventfd that is written when the thread ends */
+    struct ow_relay_options relay;           /* listener and world are set here */
+    void (*free_shape)(void *shape_context); /* relay.shape_context is taken over, as source and broker; may be NULL */
+    bool ends_when_idle;                     /* the end of the backlog is the end of the pipeline */
+    int ended_fd;                            /* an eventfd that is written when the thread ends */
 };
 
 int ow_pipeline_new(const struct ow_pipeline_options *options, struct ow_pipeline **ret,

@@ -8,6 +8,7 @@
 #include "cmd/daemon.h"
 #include "cmd/places.h"
 #include "config/construct.h"
+#include "config/debezium_shape.h"
 
 struct run_options {
     int64_t wait_ms;
@@ -40,6 +41,9 @@ static void describe(const struct ow_config_relay *relay, struct ow_buf *to)
                   j->retention_bytes, (int)f->fsync, f->rotate_bytes, f->keep);
     ow_buf_printf(to, "%s|%s|%zu|%u|%zu|", relay->topic ? relay->topic : "", relay->key ? relay->key : "",
                   relay->limits.payload_bytes_max, relay->window.count_max, relay->window.bytes_max);
+    ow_buf_printf(to, "%d|%s|%s|%s|%u|", (int)relay->by, relay->table ? relay->table : "",
+                  relay->slot ? relay->slot : "", relay->publication ? relay->publication : "", relay->prune);
+    ow_config_describe_debezium(relay->debezium, to);
     ow_buf_printf(to, "%" PRId64 "|%" PRId64 "|%g|%g|%u", relay->retry.initial_ms, relay->retry.max_ms,
                   relay->retry.multiplier, relay->retry.jitter, relay->retry.attempts_max);
 }
@@ -58,11 +62,15 @@ static int new_pipeline(const struct runner *runner, const struct ow_config_rela
     int r = ow_config_new_relay_source(relay, &p.source, err);
     if (r < 0)
         return r;
-    r = ow_config_new_broker(&relay->broker->url, &p.broker, err);
+    r = ow_config_new_shape(relay, &p.relay, err);
+    if (r == 0)
+        r = ow_config_new_broker(&relay->broker->url, &p.broker, err);
     if (r < 0) {
         p.source->ops->discard(p.source);
+        ow_config_free_shape(p.relay.shape_context);
         return r;
     }
+    p.free_shape = ow_config_free_shape;
     return ow_pipeline_new(&p, ret, err);
 }
 

@@ -301,6 +301,9 @@ static void check_relay(const struct checking *c)
     if (draft->relay.broker && draft->relay.broker->url.scheme &&
         ow_config_check_delivery(&draft->relay.broker->url, draft->relay.by != OW_RELAY_BY_POLLING, &err) < 0)
         report_in(c, "to", "broker", "%s", err.text);
+    if (draft->relay.debezium && draft->relay.store && draft->relay.by != OW_RELAY_BY_LOG)
+        report_in(c, "to", "debezium",
+                  "the router reads rows of a table out of PostgreSQL's log; read by log, or leave out debezium");
     if (draft->relay.retry.max_ms < draft->relay.retry.initial_ms)
         report_in(c, "retry", "max", "is less than initial; make it at least as long");
     check_against_others(c);

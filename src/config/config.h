@@ -26,7 +26,8 @@ enum ow_relay_by { OW_RELAY_BY_AUTO, OW_RELAY_BY_POLLING, OW_RELAY_BY_LOG, OW_RE
 
 struct ow_config_log { /* what may be said of a source by log or by message; zeroed: nothing */
     const char *table, *slot, *publication;
-    uint32_t prune; /* enum ow_postgres_log_prune */
+    uint32_t prune;  /* enum ow_postgres_log_prune */
+    bool wants_rows; /* whole rows, for `to: debezium:` */
     bool accepts_gap;
 };
 

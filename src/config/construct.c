@@ -30,6 +30,7 @@ static int new_postgres_source(const struct ow_outbox_postgres_options *outbox, 
         .slot = log->slot,
         .publication = log->publication,
         .prune = log->prune,
+        .wants_rows = log->wants_rows,
         .accepts_gap = log->accepts_gap,
     };
     return ow_postgres_log_new(&options, ret, err);
@@ -76,10 +77,11 @@ int ow_config_check_delivery(const struct ow_url *broker, bool source_is_log, st
 
 int ow_config_new_relay_source(const struct ow_config_relay *relay, struct ow_source **ret, struct ow_error *err)
 {
-    if (relay->debezium)
-        return ow_error_set(err, OW_EUNSUPPORTED, "this build cannot publish as Debezium does; leave out debezium");
-    const struct ow_config_log log = {
-        .table = relay->table, .slot = relay->slot, .publication = relay->publication, .prune = relay->prune};
+    const struct ow_config_log log = {.table = relay->table,
+                                      .slot = relay->slot,
+                                      .publication = relay->publication,
+                                      .prune = relay->prune,
+                                      .wants_rows = relay->debezium};
     if (relay->store->url.scheme->id == OW_SCHEME_POSTGRES)
         return new_postgres_source(&relay->postgres, relay->by, &log, ret, err);
     return ow_outbox_polling_new(&relay->outbox, ret, err);

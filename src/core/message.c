@@ -50,6 +50,17 @@ static int check_name(const char *field, struct ow_bytes bytes, size_t size_max,
     return 0;
 }
 
+static int check_header_value(const struct ow_header *h, struct ow_error *err)
+{
+    for (size_t i = 0; i < h->value.size; i++)
+        if (h->value.data[i] == '\n' || h->value.data[i] == '\r' || h->value.data[i] == '\0')
+            return ow_error_set(err, OW_EINVALID, "header \"%.*s\" has a line break or NUL in its value",
+                                OW_PRINT(h->name));
+    if (!ow_utf8_is_valid(h->value))
+        return ow_error_set(err, OW_EINVALID, "header \"%.*s\" is not valid UTF-8", OW_PRINT(h->name));
+    return 0;
+}
+
 static int check_headers(const struct ow_message *m, const struct ow_message_limits *limits, struct ow_error *err)
 {
     if (m->header_count > limits->header_count_max)
@@ -63,12 +74,9 @@ static int check_headers(const struct ow_message *m, const struct ow_message_lim
         int r = check_name("a header name", h->name, limits->headers_bytes_max, err);
         if (r < 0)
             return r;
-        for (size_t k = 0; k < h->value.size; k++)
-            if (h->value.data[k] == '\n' || h->value.data[k] == '\r' || h->value.data[k] == '\0')
-                return ow_error_set(err, OW_EINVALID, "header \"%.*s\" has a line break or NUL in its value",
-                                    OW_PRINT(h->name));
-        if (!ow_utf8_is_valid(h->value))
-            return ow_error_set(err, OW_EINVALID, "header \"%.*s\" is not valid UTF-8", OW_PRINT(h->name));
+        r = m->is_shaped ? 0 : check_header_value(h, err);
+        if (r < 0)
+            return r;
         bytes += h->name.size + h->value.size;
     }
     if (bytes > limits->headers_bytes_max)
@@ -85,16 +93,20 @@ int ow_message_check(const struct ow_message *m, const struct ow_message_limits 
         const char *name;
         struct ow_bytes bytes;
         size_t size_max;
-        bool is_needed;
+        bool is_needed, is_written; /* is_written: part of a record, and all that counts of a shaped message */
     } fields[] = {
-        {"id", m->id, limits->key_bytes_max, true},
-        {"aggregatetype", m->aggregate_type, limits->key_bytes_max, false},
-        {"aggregateid", m->aggregate_id, limits->key_bytes_max, false},
-        {"type", m->type, limits->key_bytes_max, false},
-        {"key", m->key, limits->key_bytes_max, false},
-        {"topic", m->topic, limits->topic_bytes_max, false},
+        {"id", m->id, limits->key_bytes_max, true, false},
+        {"aggregatetype", m->aggregate_type, limits->key_bytes_max, false, false},
+        {"aggregateid", m->aggregate_id, limits->key_bytes_max, false, false},
+        {"type", m->type, limits->key_bytes_max, false, false},
+        {"key", m->key, limits->key_bytes_max, false, false},
+        {"topic", m->topic, limits->topic_bytes_max, false, true},
     };
+    if (m->is_shaped && m->key.size > limits->key_bytes_max)
+        return ow_error_set(err, OW_ETOOBIG, "key has %zu bytes, the limit is %zu", m->key.size, limits->key_bytes_max);
     for (size_t i = 0; i < sizeof fields / sizeof fields[0]; i++) {
+        if (m->is_shaped && !fields[i].is_written)
+            continue;
         if (fields[i].is_needed && fields[i].bytes.size == 0)
             return ow_error_set(err, OW_EINVALID, "%s is empty", fields[i].name);
         int r = check_name(fields[i].name, fields[i].bytes, fields[i].size_max, err);
@@ -139,6 +151,7 @@ struct ow_message *ow_message_copy(const struct ow_message *m)
     struct ow_header *headers = (struct ow_header *)(copy + 1);
     char *at = (char *)(headers + m->header_count);
     *copy = *m;
+    copy->row = NULL;
     copy->headers = m->header_count ? headers : NULL;
     copy->id = put(&at, m->id);
     copy->topic = put(&at, m->topic);

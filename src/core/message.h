@@ -15,6 +15,8 @@
 #include "base/bytes.h"
 #include "core/position.h"
 
+struct ow_row;
+
 struct ow_header {
     struct ow_bytes name, value; /* a null value is allowed, a null or empty name is not */
 };
@@ -30,6 +32,11 @@ struct ow_message {
     const struct ow_header *headers;
     size_t header_count;
     int64_t time_ms; /* wall clock of the service, milliseconds since 1970 UTC */
+    /* The row that it was made of, lent by a source that was asked for rows; NULL otherwise, and in copies. */
+    const struct ow_row *row;
+    /* Topic, key, payload and headers are those of the record as it is to be written: any bytes, and nothing is added
+       to them. time_ms is the record's own then; 0: the time of writing. */
+    bool is_shaped;
 };
 
 struct ow_message_limits {
@@ -43,7 +50,8 @@ extern const struct ow_message_limits ow_message_limits_default;
 
 /* What is wrong with it, if anything: id, type, aggregate and header names must be UTF-8 without control
    characters, header values without line breaks or NUL, all within the limits. OW_EINVALID or
-   OW_ETOOBIG, with the field named. The topic is checked only if it is not null. */
+   OW_ETOOBIG, with the field named. The topic is checked only if it is not null. Of a shaped message the topic, the
+   names of headers and all sizes are checked. */
 int ow_message_check(const struct ow_message *message, const struct ow_message_limits *limits,
                      struct ow_error *err) OW_MUST_CHECK;
 

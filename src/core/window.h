@@ -51,6 +51,7 @@ struct ow_slot {
     bool is_retrying; /* was in BACKOFF at least once */
     bool is_aside;    /* settled by being set aside, not by being accepted */
     bool is_unfit;    /* the caller's: it will never be sent, only set aside */
+    bool is_dropped;  /* the caller's: it will never be sent, only settled */
     int64_t due_ms;   /* in BACKOFF: monotonic */
     /* private to window.c */
     uint32_t key, next_of_key, list_next, list_previous;

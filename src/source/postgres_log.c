@@ -38,8 +38,27 @@ static int admit(struct ow_pg_log *log, struct ow_position position, int64_t seq
     return r;
 }
 
-static int take_insert(struct ow_pg_log *log, const struct ow_pgoutput *change, struct ow_message *ret,
-                       struct ow_error *err)
+/* Columns are what the reader of rows says they are: a message without one of ours is no defect. */
+static void lend_row(struct ow_pg_log *log, enum ow_row_op op, const struct ow_bytes *values, struct ow_message *m)
+{
+    if (!log->options.wants_rows)
+        return;
+    log->row = (struct ow_row){.op = op, .table = &log->table.table, .values = values};
+    m->row = &log->row;
+    m->defect = OW_NULL_BYTES;
+}
+
+static int describe(struct ow_pg_log *log, const struct ow_pg_relation *relation, struct ow_error *err)
+{
+    int r = ow_pg_rows_describe(&log->rows, relation, err);
+    if (r < 0 || !log->options.wants_rows || !ow_pg_rows_layout(&log->rows, relation->id)->is_outbox)
+        return r;
+    return ow_pg_table_describe(&log->table, &log->side, relation, err);
+}
+
+/* An insert; where rows are wanted an update too. */
+static int take_row(struct ow_pg_log *log, const struct ow_pgoutput *change, struct ow_message *ret,
+                    struct ow_error *err)
 {
     const struct ow_pg_layout *layout = ow_pg_rows_layout(&log->rows, change->row.relation);
     struct ow_pg_tuple rest = change->row.new_row;
@@ -55,6 +74,7 @@ static int take_insert(struct ow_pg_log *log, const struct ow_pgoutput *change, 
     if (r <= 0)
         return r;
     ow_pg_rows_message(&log->rows, layout, log->values, log->time_ms, ret);
+    lend_row(log, change->kind == OW_PGOUTPUT_UPDATE ? OW_ROW_UPDATE : OW_ROW_INSERT, log->values, ret);
     ret->position = position;
     return 1;
 }
@@ -86,9 +106,11 @@ static int take_change(struct ow_pg_log *log, const struct ow_pgoutput *change, 
 {
     switch (change->kind) {
     case OW_PGOUTPUT_RELATION:
-        return ow_pg_rows_describe(&log->rows, &change->relation, err);
+        return describe(log, &change->relation, err);
     case OW_PGOUTPUT_INSERT:
-        return take_insert(log, change, ret, err);
+        return take_row(log, change, ret, err);
+    case OW_PGOUTPUT_UPDATE:
+        return log->options.wants_rows ? take_row(log, change, ret, err) : 0;
     case OW_PGOUTPUT_MESSAGE:
         return take_logical(log, change, ret, err);
     default:
@@ -103,6 +125,7 @@ static int put_aside(struct ow_pg_log *log, const struct ow_pgoutput *change, st
 {
     bool is_relation = change->kind == OW_PGOUTPUT_RELATION;
     bool counts = is_relation || (change->kind == OW_PGOUTPUT_INSERT && !log->options.by_message) ||
+                  (change->kind == OW_PGOUTPUT_UPDATE && log->options.wants_rows) ||
                   (change->kind == OW_PGOUTPUT_MESSAGE && is_ours(log, change));
     return counts ? ow_pg_spill_add(&log->spill, log->stream_xid, change->xid, is_relation, bytes, err) : 0;
 }
@@ -187,7 +210,15 @@ static int read_snapshot(struct ow_pg_log *log, struct ow_message *ret, struct o
         if (r == 0)
             continue;
         OW_CRASH_POINT(LOG_MID_SNAPSHOT);
+        if (log->options.wants_rows && !log->snapshot.is_described) {
+            r = ow_pg_table_describe_result(&log->table, &log->side, log->rows.schema, log->rows.table,
+                                            log->snapshot.batch, err);
+            if (r < 0)
+                return r;
+            log->snapshot.is_described = true;
+        }
         ow_pg_rows_message(&log->rows, layout, log->snapshot.values, ow_clock_wall_ms(), ret);
+        lend_row(log, OW_ROW_SNAPSHOT, log->snapshot.values, ret);
         ret->position = position;
         return 1;
     }
@@ -361,6 +392,7 @@ static void log_discard(struct ow_source *source)
     struct ow_pg_log *log = ow_pg_log_of(source);
     ow_pg_log_close(source);
     ow_pg_rows_done(&log->rows);
+    ow_pg_table_done(&log->table);
     ow_pg_spill_done(&log->spill);
     ow_pg_track_done(&log->track);
     ow_pg_pruner_done(&log->pruner);

@@ -29,6 +29,7 @@
 #include "source/postgres_log_side.h"
 #include "source/postgres_log_snapshot.h"
 #include "source/postgres_log_spill.h"
+#include "source/postgres_log_table.h"
 #include "source/postgres_log_track.h"
 #include "source/postgres_replication.h"
 #include "source/source.h"
@@ -66,6 +67,8 @@ struct ow_pg_log {
     uint64_t noise_lsn;            /* up to here our own record has written the log */
     int64_t idle_due_ms, ask_due_ms;
     struct ow_bytes values[OW_PG_COLUMNS_MAX];
+    struct ow_pg_table table; /* where rows are wanted */
+    struct ow_row row;        /* of the message that was yielded last */
 };
 
 static inline struct ow_pg_log *ow_pg_log_of(struct ow_source *source)

@@ -137,8 +137,8 @@ int ow_pg_side_check_server(struct ow_pg_side *side, bool by_message, struct ow_
     return 0;
 }
 
-int ow_pg_side_check_table(struct ow_pg_side *side, const char *schema, const char *table, bool *ret_is_partitioned,
-                           struct ow_error *err)
+int ow_pg_side_check_table(struct ow_pg_side *side, const char *schema, const char *table, bool with_any_columns,
+                           bool *ret_is_partitioned, struct ow_error *err)
 {
     OW_CLEANUP(clear_result) PGresult *result = NULL;
     struct ow_pg_layout layout;
@@ -151,7 +151,7 @@ int ow_pg_side_check_table(struct ow_pg_side *side, const char *schema, const ch
     if (PQntuples(result) == 0)
         return ow_error_set(err, OW_ENOTFOUND, "%s: there is no table %s.%s", side->shown, schema, table);
     *ret_is_partitioned = text_of(result, 1)[0] == 'p';
-    const char *missing = ow_pg_layout_missing(&layout);
+    const char *missing = with_any_columns ? NULL : ow_pg_layout_missing(&layout);
     if (missing)
         return ow_error_set(
             err, OW_EINVALID,

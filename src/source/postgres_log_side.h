@@ -44,9 +44,9 @@ int ow_pg_side_drop_slot(struct ow_pg_side *side, const char *slot, struct ow_er
 
 /* Whether the server can do it at all: wal_level, and its version for `kind` "message". */
 int ow_pg_side_check_server(struct ow_pg_side *side, bool by_message, struct ow_error *err) OW_MUST_CHECK;
-/* That the table is there with the columns that a message needs. */
-int ow_pg_side_check_table(struct ow_pg_side *side, const char *schema, const char *table, bool *ret_is_partitioned,
-                           struct ow_error *err) OW_MUST_CHECK;
+/* That the table is there with the columns that a message needs, or with any. */
+int ow_pg_side_check_table(struct ow_pg_side *side, const char *schema, const char *table, bool with_any_columns,
+                           bool *ret_is_partitioned, struct ow_error *err) OW_MUST_CHECK;
 /* Makes the publication if it is missing. OW_EDENIED: with the SQL that a DBA runs. OW_EINVALID: it is there and
    leaves out what we read. `schema` NULL: any publication will do. */
 int ow_pg_side_ensure_publication(struct ow_pg_side *side, const char *publication, const char *schema,

@@ -16,6 +16,7 @@ struct ow_pg_snapshot {
     int at;
     struct ow_pg_layout layout;
     struct ow_bytes *values; /* of a row */
+    bool is_described;       /* its reader's: what is known of the columns was asked for */
 };
 
 int ow_pg_snapshot_open(struct ow_pg_snapshot *snapshot, const char *url, const char *shown, const char *name,

@@ -62,7 +62,8 @@ static int check_surroundings(struct ow_pg_log *log, struct ow_error *err)
     if (r == 0)
         r = ow_postgres_ensure(log->side.store, err);
     if (r == 0 && !by_message)
-        r = ow_pg_side_check_table(&log->side, log->rows.schema, log->rows.table, &is_partitioned, err);
+        r = ow_pg_side_check_table(&log->side, log->rows.schema, log->rows.table, log->options.wants_rows,
+                                   &is_partitioned, err);
     if (r == 0)
         r = ow_pg_side_ensure_publication(&log->side, log->publication, by_message ? NULL : log->rows.schema,
                                           log->rows.table, is_partitioned, err);

@@ -69,8 +69,9 @@ struct ow_source_ops {
 
 struct ow_source {
     const struct ow_source_ops *ops;
-    bool is_recorded; /* set by the relay: the broker keeps the positions of this log, so the source keeps none itself */
-    bool hurries;     /* set by the relay: the end is near; nothing is put off to be done together with more */
+    bool
+        is_recorded; /* set by the relay: the broker keeps the positions of this log, so the source keeps none itself */
+    bool hurries;    /* set by the relay: the end is near; nothing is put off to be done together with more */
 };
 
 /* --- an outbox table in a store, by polling (outbox_polling.c) --------------------------------------- */
@@ -107,14 +108,15 @@ enum ow_postgres_log_prune { OW_PRUNE_AFTER_CONFIRM, OW_PRUNE_NEVER };
 
 /* Texts are copied; NULL and 0 have the default. */
 struct ow_postgres_log_options {
-    const char *url, *shown;   /* a libpq URI with its secrets, and what messages call it */
-    bool by_message;           /* logical messages with the prefix "onewrite", in place of a table */
-    const char *table;         /* schema.table; NULL: onewrite.outbox */
-    const char *slot;          /* NULL: onewrite_<database>_<log|message> */
-    const char *publication;   /* NULL: onewrite_outbox; for a table of another name that of the slot */
-    uint32_t prune;            /* enum ow_postgres_log_prune; rows of another table than onewrite.outbox are left alone */
-    bool accepts_gap;          /* a person says: go on, though the log has a gap */
-    const char *spill_folder;  /* for transactions in progress that are too large for memory; NULL: $TMPDIR or /tmp */
+    const char *url, *shown; /* a libpq URI with its secrets, and what messages call it */
+    bool by_message;         /* logical messages with the prefix "onewrite", in place of a table */
+    const char *table;       /* schema.table; NULL: onewrite.outbox */
+    const char *slot;        /* NULL: onewrite_<database>_<log|message> */
+    const char *publication; /* NULL: onewrite_outbox; for a table of another name that of the slot */
+    uint32_t prune;          /* enum ow_postgres_log_prune; rows of another table than onewrite.outbox are left alone */
+    bool wants_rows;         /* messages with their rows, UPDATEs too; the columns may be any; not by message */
+    bool accepts_gap;        /* a person says: go on, though the log has a gap */
+    const char *spill_folder; /* for transactions in progress that are too large for memory; NULL: $TMPDIR or /tmp */
 };
 /* OW_EUNSUPPORTED in a build without libpq. OW_EINVALID: an option is wrong. */
 int ow_postgres_log_new(const struct ow_postgres_log_options *options, struct ow_source **ret,

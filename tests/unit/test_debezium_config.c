@@ -6,14 +6,14 @@
 
 #include "config/config.h"
 
-#define BEFORE                         \
-    "version: 1\n"                     \
-    "stores: { s: sqlite:shop.db }\n"  \
-    "brokers: { b: journal:bus.db }\n" \
-    "relays:\n"                        \
-    "  - name: r\n"                    \
-    "    from: { store: s }\n"         \
-    "    to:\n"                        \
+#define BEFORE                                       \
+    "version: 1\n"                                   \
+    "stores: { s: \"postgres://localhost/shop\" }\n" \
+    "brokers: { b: journal:bus.db }\n"               \
+    "relays:\n"                                      \
+    "  - name: r\n"                                  \
+    "    from: { store: s }\n"                       \
+    "    to:\n"                                      \
     "      broker: b\n"
 
 static int parse(const char *text, struct ow_diagnostics *diagnostics, struct ow_config **ret)
@@ -73,8 +73,38 @@ static void test_bad(void **state)
     }
 }
 
+/* Rows come out of PostgreSQL's log only. */
+static void test_elsewhere(void **state)
+{
+    (void)state;
+    static const char *const froms[] = {"    from: { store: s, by: polling }\n",
+                                        "    from: { store: s, by: message }\n", "    from: { store: lite }\n"};
+    for (size_t i = 0; i < OW_COUNT_OF(froms); i++) {
+        struct ow_diagnostics diagnostics = {0};
+        struct ow_config *config = NULL;
+        struct ow_buf text = {0}, printed = {0};
+        ow_buf_printf(&text,
+                      "version: 1\n"
+                      "stores: { s: \"postgres://localhost/shop\", lite: sqlite:shop.db }\n"
+                      "brokers: { b: journal:bus.db }\n"
+                      "relays:\n"
+                      "  - name: r\n"
+                      "%s"
+                      "    to: { broker: b, debezium: { route.by.field: kind } }\n",
+                      froms[i]);
+        assert_int_equal(parse(text.data, &diagnostics, &config), OW_ECONFIG);
+        ow_diagnostics_print(&diagnostics, &printed);
+        assert_text_has(printed.data, "test.yaml:7:");
+        assert_text_has(printed.data, "read by log, or leave out debezium");
+        ow_buf_done(&text);
+        ow_buf_done(&printed);
+        ow_diagnostics_done(&diagnostics);
+    }
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_good), cmocka_unit_test(test_bad)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_good), cmocka_unit_test(test_bad),
+                                       cmocka_unit_test(test_elsewhere)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

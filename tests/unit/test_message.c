@@ -231,9 +231,53 @@ static void test_size_counts_everything(void **state)
     assert_int_equal(ow_message_size(&m), bare + sizeof header + 8);
 }
 
+/* Of a shaped message the record counts: topic, header names and sizes. */
+static void test_shaped_ones(void **state)
+{
+    (void)state;
+    const struct ow_header any[] = {{OW_BYTES("h"), OW_BYTES("a\r\n\0\xff")}},
+                           unnamed[] = {{OW_BYTES(""), OW_BYTES("v")}};
+    struct ow_message m = good();
+    m.headers = any;
+    m.header_count = 1;
+    m.key = OW_BYTES("{\n\xff}");
+    m.id = OW_NULL_BYTES;
+    m.type = OW_BYTES("\n");
+    expect(&m, OW_EINVALID, "id");
+    m.is_shaped = true;
+    expect(&m, 0, NULL);
+    m.headers = unnamed;
+    expect(&m, OW_EINVALID, "header");
+    m.headers = any;
+    m.topic = OW_BYTES("a\nb");
+    expect(&m, OW_EINVALID, "topic");
+    m.topic = OW_BYTES("t");
+    char *large = calloc(1, ow_message_limits_default.key_bytes_max + 1);
+    assert_non_null(large);
+    m.key = (struct ow_bytes){large, ow_message_limits_default.key_bytes_max};
+    expect(&m, 0, NULL);
+    m.key.size++;
+    expect(&m, OW_ETOOBIG, "key");
+    free(large);
+}
+
+static void test_copy_has_no_row(void **state)
+{
+    (void)state;
+    struct ow_message m = good();
+    m.row = (const struct ow_row *)&m;
+    m.is_shaped = true;
+    OW_CLEANUP(ow_message_cleanup) struct ow_message *copy = ow_message_copy(&m);
+    assert_non_null(copy);
+    assert_null(copy->row);
+    assert_true(copy->is_shaped);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_shaped_ones),
+        cmocka_unit_test(test_copy_has_no_row),
         cmocka_unit_test(test_good_ones),
         cmocka_unit_test(test_bad_names),
         cmocka_unit_test(test_empty_names),

@@ -75,10 +75,28 @@ void ow_relay_done(struct ow_relay *relay)
 
 /* --- reading ----------------------------------------------------------------------------------------- */
 
-/* Fills in topic and key; an error says why the message can never be sent. */
+/* The reason goes with the message: its row does not. */
+static int shape(struct ow_relay *relay, struct ow_message *m, struct ow_error *err)
+{
+    int r = relay->options.shape(relay->options.shape_context, m->row, m, err);
+    if (r >= 0 || r == OW_ENOMEM)
+        return r;
+    ow_buf_clear(&relay->topic_scratch);
+    ow_buf_add_text(&relay->topic_scratch, err->text);
+    if (ow_buf_check(&relay->topic_scratch, err) < 0)
+        return OW_ENOMEM;
+    m->defect = ow_buf_bytes(&relay->topic_scratch);
+    return r;
+}
+
+/* Fills in topic and key; an error says why the message can never be sent. 1: it is dropped. */
 static int make_fit(struct ow_relay *relay, struct ow_message *m, struct ow_error *err)
 {
     struct ow_bytes topic = OW_NULL_BYTES, key = OW_NULL_BYTES;
+    if (relay->options.shape) {
+        int shaped = m->row ? shape(relay, m, err) : 1;
+        return shaped == 1 ? ow_message_check(m, &relay->options.limits, err) : shaped == 0 ? 1 : shaped;
+    }
     m->topic = m->key = OW_NULL_BYTES;
     ow_buf_clear(&relay->topic_scratch);
     ow_buf_clear(&relay->key_scratch);
@@ -119,7 +137,9 @@ static int read_one(struct ow_relay *relay, struct ow_error *err)
             relay->newest = view.position;
         }
         struct ow_error why;
-        relay->spare_is_unfit = make_fit(relay, &view, &why) < 0;
+        r = make_fit(relay, &view, &why);
+        relay->spare_is_unfit = r < 0;
+        relay->spare_is_dropped = r == 1;
         if (relay->spare_is_unfit && why.code == OW_ENOMEM)
             return ow_error_set(err, OW_ENOMEM, "%s", why.text);
         relay->spare = ow_message_copy(&view);
@@ -149,7 +169,9 @@ static int read_all(struct ow_relay *relay, struct ow_error *err)
             return ow_relay_source_failed(relay, err);
         if (r == 0 || !ow_window_has_room(&relay->window, ow_message_size(relay->spare)))
             break;
-        ow_window_admit(&relay->window, relay->spare)->is_unfit = relay->spare_is_unfit;
+        struct ow_slot *slot = ow_window_admit(&relay->window, relay->spare);
+        slot->is_unfit = relay->spare_is_unfit;
+        slot->is_dropped = relay->spare_is_dropped;
         relay->spare = NULL;
         has_read = true;
     }
@@ -224,6 +246,48 @@ static int is_known(struct ow_relay *relay, const struct ow_message *m, struct o
     return r;
 }
 
+static int begin_txn(struct ow_relay *relay, struct ow_error *err)
+{
+    if (!relay->broker->ops->has_transactions || relay->txn_is_open)
+        return 0;
+    int r = relay->broker->ops->txn_begin(relay->broker, err);
+    relay->txn_is_open = r == 0;
+    relay->dropped_first = 0;
+    return r;
+}
+
+static void settle_dropped(struct ow_relay *relay, struct ow_slot *slot)
+{
+    relay->counters.dropped++;
+    ow_window_settle(&relay->window, slot, false);
+}
+
+/* Where there are transactions its position is committed with what is around it, or alone, and only then is it done. */
+static int drop(struct ow_relay *relay, struct ow_slot *slot, struct ow_error *err)
+{
+    if (!relay->broker->ops->has_transactions) {
+        settle_dropped(relay, slot);
+        return 1;
+    }
+    int r = begin_txn(relay, err);
+    if (r < 0)
+        return r;
+    if (relay->dropped_first == 0)
+        relay->dropped_first = slot->token;
+    relay->dropped_last = slot->token;
+    return 1;
+}
+
+static void settle_all_dropped(struct ow_relay *relay)
+{
+    for (uint64_t token = relay->dropped_first; token && token <= relay->dropped_last; token++) {
+        struct ow_slot *slot = ow_window_find(&relay->window, token);
+        if (slot && slot->is_dropped)
+            settle_dropped(relay, slot);
+    }
+    relay->dropped_first = 0;
+}
+
 /* 1: go on with the next; 0: no more now; < 0: the broker failed with *err, which ends what was begun */
 static int send_one(struct ow_relay *relay, struct ow_slot *slot, struct ow_error *err)
 {
@@ -236,12 +300,9 @@ static int send_one(struct ow_relay *relay, struct ow_slot *slot, struct ow_erro
         ow_window_settle(&relay->window, slot, false);
         return 1;
     }
-    if (broker->ops->has_transactions && !relay->txn_is_open) {
-        r = broker->ops->txn_begin(broker, err);
-        if (r < 0)
-            return r;
-        relay->txn_is_open = true;
-    }
+    r = begin_txn(relay, err);
+    if (r < 0)
+        return r;
     r = broker->ops->send(broker, slot->message, slot->token, err);
     if (r == OW_EAGAIN) {
         ow_window_put_back(&relay->window, slot);
@@ -274,6 +335,7 @@ static int commit(struct ow_relay *relay, struct ow_error *err)
         return ow_relay_broker_failed(relay, err);
     if (has_position)
         relay->stored = position;
+    settle_all_dropped(relay);
     return 0;
 }
 
@@ -299,7 +361,7 @@ static int send_or_set_aside(struct ow_relay *relay, struct ow_slot *slot, struc
         int r = set_unfit_aside(relay, slot, err);
         return r < 0 ? r : 1;
     }
-    int r = send_one(relay, slot, err);
+    int r = slot->is_dropped ? drop(relay, slot, err) : send_one(relay, slot, err);
     if (r < 0) {
         r = ow_relay_broker_failed(relay, err);
         return r < 0 ? r : 0;

@@ -45,11 +45,19 @@ enum ow_relay_event {
     OW_RELAY_ASIDE,     /* a message became a dead letter; text has id and reason */
     OW_RELAY_WENT_BACK, /* the source has messages at or before the recorded position that were never accepted */
 };
+/* Makes of a row the record that is to be written: fills in topic, key, payload, headers, time_ms and is_shaped of
+   *message, whose position and other fields the source has filled in; what it points to stays until the next call.
+   1: publish it; 0: nothing is published, its position is confirmed in its turn. OW_EINVALID: it is to be set aside,
+   with the reason; OW_ENOMEM. */
+typedef int ow_relay_shape(void *context, const struct ow_row *row, struct ow_message *message, struct ow_error *err);
+
 typedef void ow_relay_listener(void *context, enum ow_relay_event event, const char *text);
 
 struct ow_relay_options {
-    const char *topic; /* template; NULL: "outbox.event.${!aggregatetype}" */
-    const char *key;   /* template; NULL: "${!aggregateid}" */
+    const char *topic;     /* template; NULL: "outbox.event.${!aggregatetype}" */
+    const char *key;       /* template; NULL: "${!aggregateid}" */
+    ow_relay_shape *shape; /* in place of both templates, for messages with a row; NULL: none */
+    void *shape_context;   /* must outlive the relay */
     struct ow_message_limits limits;
     struct ow_window_limits window;   /* keeps_order is taken from the broker */
     struct ow_retry_policy retry;     /* for messages */
@@ -62,7 +70,7 @@ struct ow_relay_options {
 void ow_relay_options_default(struct ow_relay_options *options);
 
 struct ow_relay_counters { /* since ow_relay_init() */
-    uint64_t read, sent, accepted, retried, set_aside, confirmed, already_accepted;
+    uint64_t read, sent, accepted, retried, set_aside, confirmed, already_accepted, dropped;
 };
 
 struct ow_relay {
@@ -74,7 +82,7 @@ struct ow_relay {
     struct ow_broker *broker;
     struct ow_relay_options options;
     struct ow_route topic, key;
-    struct ow_buf topic_scratch, key_scratch;
+    struct ow_buf topic_scratch, key_scratch; /* of a shaped message: why it is unfit */
     bool source_is_open, broker_is_open, is_resumed;
     bool is_standing_by, has_trouble, is_dry, is_clogged, txn_is_open, went_back_was_told;
     uint32_t source_failures, broker_failures; /* in a row */
@@ -82,10 +90,11 @@ struct ow_relay {
     struct ow_buf identity;                    /* of the source that the window belongs to */
     struct ow_position known;                  /* the broker's last position when it was opened; zero: none */
     struct ow_position stored;                 /* its last position now */
-    struct ow_position newest; /* the newest position that was admitted since the source was opened first */
-    bool is_rereading;         /* the source was opened again: what is still here comes once more */
-    struct ow_message *spare;  /* read and routed; the window had no room for it */
-    bool spare_is_unfit;
+    struct ow_position newest;            /* the newest position that was admitted since the source was opened first */
+    uint64_t dropped_first, dropped_last; /* tokens: of this transaction, settled when it is committed; 0: none */
+    bool is_rereading;                    /* the source was opened again: what is still here comes once more */
+    struct ow_message *spare;             /* read and routed; the window had no room for it */
+    bool spare_is_unfit, spare_is_dropped;
     struct ow_position *confirming; /* left the window and not confirmed yet; rising */
     uint32_t confirming_count;
     int64_t confirm_due_ms; /* of a log: fewer than half a window wait for that */
