@@ -51,7 +51,8 @@ struct ow_broker_ops {
     void (*discard)(struct ow_broker *broker); /* closes and frees */
 
     /* Transactions: all that was sent between begin and commit is accepted together with the position, or
-       none of it. After commit, step() gives the receipts. */
+       none of it. After commit, step() gives the receipts. 1 from txn_commit: nothing was sent, or nothing that counts,
+       and the position is not on record. */
     int (*txn_begin)(struct ow_broker *broker, struct ow_error *err);
     int (*txn_commit)(struct ow_broker *broker, const char *source, struct ow_position position, struct ow_error *err);
     void (*txn_abort)(struct ow_broker *broker);

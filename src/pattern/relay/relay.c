@@ -333,7 +333,7 @@ static int commit(struct ow_relay *relay, struct ow_error *err)
     int r = relay->broker->ops->txn_commit(relay->broker, has_position ? relay->identity.data : NULL, position, err);
     if (r < 0)
         return ow_relay_broker_failed(relay, err);
-    if (has_position)
+    if (has_position && r == 0)
         relay->stored = position;
     settle_all_dropped(relay);
     return 0;

@@ -31,6 +31,8 @@ static int record(struct ow_relay *relay, struct ow_position position, struct ow
         if (r == 0)
             r = broker->ops->txn_commit(broker, relay->identity.data, position, err);
     }
+    if (r == 1)
+        return 1; /* nowhere to keep it: there is nothing on record that the source could get ahead of */
     if (r == 0 && ow_position_compare(position, relay->stored) > 0)
         relay->stored = position;
     return r == 0 ? 1 : r;
@@ -83,7 +85,8 @@ int ow_relay_confirm(struct ow_relay *relay, struct ow_error *err)
     }
     if (!is_time_to_confirm(relay))
         return confirm_idle(relay, err);
-    int r = ow_relay_gathers(relay) ? record(relay, relay->confirming[relay->confirming_count - 1], err) : 1;
+    /* With transactions it is on record, but for what was set aside or dropped at the end. */
+    int r = record(relay, relay->confirming[relay->confirming_count - 1], err);
     if (r == OW_EAGAIN) { /* what was set aside alone leaves nothing to hang the position on */
         relay->confirm_due_ms = ow_relay_now_ms(relay) + RECORD_BROKER_MS;
         r = ow_position_is_zero(relay->stored) ? 1 : 0;
