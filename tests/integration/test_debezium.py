@@ -170,3 +170,41 @@ def test_as_debezium(run, tmp_path, pg_database, kafka, path):  # noqa: F811
     if not case["stops"]:
         assert set(have) == {record[:2] for record in want}
         assert pg_database.query("SELECT id, reason FROM onewrite.dead_letter") == []
+
+
+CASE = json.loads((FOLDER / "basic_strings.json").read_text())
+
+
+def simple_case(topic, rows):
+    properties = CASE["properties"].replace("g_ev.", f"{topic}.")
+    return {**CASE, "properties": properties, "rows": [["outbox", op, [f"11111111-2222-4333-8444-{n:012}", "Order", key, "T", payload]]
+                                                       for op, n, key, payload in rows]}
+
+
+def values(kafka, topic):
+    starts = {(topic, partition): 0 for partition in kafka.topics()[topic].partitions}
+    return sorted(record[2].decode() for record in read_from(kafka, starts) if record[2])
+
+
+def test_rows_before_the_slot_and_after_a_change_of_the_table(run, tmp_path, pg_database, kafka):  # noqa: F811
+    make_topics(kafka, {"snap.Order"})
+    case = simple_case("snap", [])
+    tables = {table["name"]: table for table in case["tables"]}
+    more = {"transforms.outbox.table.fields.additional.placement": "colour:header,type:header:kind",
+            "transforms.outbox.table.fields.additional.error.on.missing": "true"}
+    config = write_config(run, tmp_path, pg_database, kafka, case, **more)
+    pg_database.query("CREATE TYPE colour AS ENUM ('red', 'green'); CREATE DOMAIN shade AS colour NOT NULL DEFAULT 'red'")
+    make_table(pg_database, case["tables"][0])
+    run("init", pg_database.url)
+    write_row(pg_database, tables, simple_case("snap", [("INSERT", 1, "a", '{"v": 1}')])["rows"][0])
+    run("run", "--until-end", config)
+    assert "colour" in pg_database.one("SELECT reason FROM onewrite.dead_letter")
+    pg_database.query("ALTER TABLE outbox ADD COLUMN colour shade")
+    write_row(pg_database, tables, simple_case("snap", [("INSERT", 2, "a", '{"v": 2}')])["rows"][0])
+    pg_database.query("ALTER TABLE outbox DROP COLUMN colour; ALTER TABLE outbox ADD COLUMN colour text DEFAULT 'blue'")
+    write_row(pg_database, tables, simple_case("snap", [("INSERT", 3, "a", '{"v": 3}')])["rows"][0])
+    run("run", "--until-end", config)
+    assert values(kafka, "snap.Order") == ['{"v": 2}', '{"v": 3}']
+    starts = {("snap.Order", partition): 0 for partition in range(PARTITIONS)}
+    assert [dict(record[3])["colour"] for record in read_from(kafka, starts)] == [b'"red"', b'"blue"']
+    assert len(pg_database.query("SELECT id FROM onewrite.dead_letter")) == 1
