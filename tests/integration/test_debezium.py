@@ -125,7 +125,7 @@ def has_leaders(kafka, topics):
     from confluent_kafka import KafkaException
     try:
         return bool(ends(kafka, topics))
-    except KafkaException:
+    except (KafkaException, KeyError):
         return False
 
 
