@@ -31,7 +31,7 @@ struct exactly {
     char *source;         /* whose transactional id the producer has; NULL: it has none yet */
     char *position_topic; /* of the first message in this transaction, or where the last position was */
     struct ow_position last;
-    bool is_begun;                                       /* at Kafka: something was sent */
+    bool is_begun;                                       /* at Kafka */
     enum { JUDGED_NONE, JUDGED_NOW, JUDGED_DUE } judged; /* NOW: this transaction is a verdict and holds nothing */
     struct ow_receipt judgement;
     /* [0, given): receipts were given; [given, accepted): committed; [accepted, count): in this transaction */
@@ -344,14 +344,22 @@ static int remember(struct exactly *k, uint64_t token, struct ow_error *err)
     return 0;
 }
 
-static int begin_at_kafka(struct exactly *k, const struct ow_kafka_topic *topic, struct ow_error *err)
+static int begin_at_kafka(struct exactly *k, struct ow_error *err)
 {
-    if (k->is_begun)
-        return 0;
     rd_kafka_error_t *error = rd_kafka_begin_transaction(k->client.rk);
     if (error)
         return refuse(k, error, "begin a transaction", err);
     k->is_begun = true;
+    return 0;
+}
+
+static int begin_with(struct exactly *k, const struct ow_kafka_topic *topic, struct ow_error *err)
+{
+    if (k->is_begun)
+        return 0;
+    int r = begin_at_kafka(k, err);
+    if (r < 0)
+        return r;
     char *name = strdup(topic->name);
     if (!name)
         return ow_error_set(err, OW_ENOMEM, "out of memory");
@@ -363,7 +371,7 @@ static int begin_at_kafka(struct exactly *k, const struct ow_kafka_topic *topic,
 static int send_now(struct exactly *k, struct ow_kafka_topic *topic, const struct ow_message *m, uint64_t token,
                     struct ow_error *err)
 {
-    int r = begin_at_kafka(k, topic, err);
+    int r = begin_with(k, topic, err);
     if (r < 0)
         return r;
     rd_kafka_resp_err_t code = ow_kafka_produce(k->client.rk, topic->handle, m, (void *)(uintptr_t)token);
@@ -497,12 +505,16 @@ static int exactly_commit(struct ow_broker *broker, const char *source, struct o
 {
     struct exactly *k = self_of(broker);
     int64_t deadline = ow_clock_monotonic_ms() + ANSWER_MS;
-    if (k->judged == JUDGED_NOW)
+    bool is_verdict = k->judged == JUDGED_NOW;
+    if (is_verdict)
         k->judged = JUDGED_DUE;
-    if (!k->is_begun)
-        return 0;
+    if (!k->is_begun && (is_verdict || !source || !k->position_topic))
+        return source ? 1 : 0;
+    int r = k->is_begun ? 0 : begin_at_kafka(k, err); /* a position alone */
+    if (r < 0)
+        return r;
     await_reports(k, deadline);
-    int r = judge_reports(k, false, err);
+    r = judge_reports(k, false, err);
     if (r == 0 && source)
         r = add_position(k, source, position, deadline, err);
     if (r == 0)

@@ -186,6 +186,28 @@ def values(kafka, topic):
     return sorted(record[2].decode() for record in read_from(kafka, starts) if record[2])
 
 
+def test_nothing_but_drops_in_transactions(run, tmp_path, pg_database, kafka):  # noqa: F811
+    """What publishes nothing is confirmed all the same: the slot moves on, and never ahead of what the broker has on record."""
+    make_topics(kafka, {"drops.Order"})
+    case = simple_case("drops", [("INSERT", 1, "a", '{"v": 1}'), ("UPDATE", 1, "a", '{"v": 2}'), ("INSERT", 2, "a", '{"v": 3}')])
+    assert relay_case(run, tmp_path, pg_database, kafka, case)
+    config = tmp_path / "onewrite.yaml"
+    config.write_text(re.sub(r'( +)(url: "kafka:.*)\n', r"\1\2\n\1delivery: exactly_once\n", config.read_text()))
+    tables = {table["name"]: table for table in case["tables"]}
+    for n in range(3):
+        for i in range(40):
+            write_row(pg_database, tables, simple_case("drops", [("UPDATE", 1, "a", f'{{"v": {n + 10}}}')])["rows"][0])
+            if i == 30:
+                before = pg_database.one("SELECT pg_current_wal_lsn()")
+        run("run", "--until-end", config)
+        assert pg_database.one("SELECT confirmed_flush_lsn >= %s FROM pg_replication_slots WHERE slot_name = %s", before,
+                               f"{pg_database.name}_dbz")
+    write_row(pg_database, tables, simple_case("drops", [("INSERT", 3, "a", '{"v": 4}')])["rows"][0])
+    run("run", "--until-end", config)
+    assert values(kafka, "drops.Order") == ['{"v": 1}', '{"v": 3}', '{"v": 4}']
+    assert pg_database.query("SELECT id FROM onewrite.dead_letter") == []
+
+
 def test_rows_before_the_slot_and_after_a_change_of_the_table(run, tmp_path, pg_database, kafka):  # noqa: F811
     make_topics(kafka, {"snap.Order"})
     case = simple_case("snap", [])
