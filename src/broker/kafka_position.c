@@ -96,9 +96,26 @@ static int take_group(const rd_kafka_group_result_t *group, rd_kafka_resp_err_t 
     return found;
 }
 
+/* Where a position may be: partition 0 of each topic there is. The question without a list would be answered too, but
+   where it fails (a new cluster has no coordinator yet) librdkafka 2.0.2 falls over the list that is not there.
+   NULL, with *code: the cluster did not say. */
+static rd_kafka_topic_partition_list_t *places(rd_kafka_t *rk, int timeout_ms, rd_kafka_resp_err_t *code)
+{
+    const struct rd_kafka_metadata *metadata = NULL;
+    *code = rd_kafka_metadata(rk, 1, NULL, &metadata, timeout_ms);
+    if (*code != RD_KAFKA_RESP_ERR_NO_ERROR)
+        return NULL;
+    rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(metadata->topic_cnt);
+    for (int i = 0; i < metadata->topic_cnt; i++)
+        if (strncmp(metadata->topics[i].topic, "__", 2) != 0) /* Kafka's own */
+            rd_kafka_topic_partition_list_add(list, metadata->topics[i].topic, 0);
+    rd_kafka_metadata_destroy(metadata);
+    return list;
+}
+
 /* One question. 1, 0: answered; *code says whether anything is wrong. */
-static int ask(rd_kafka_t *rk, const char *group, int timeout_ms, rd_kafka_resp_err_t *code, struct ow_position *ret,
-               char **topic, struct ow_error *err)
+static int ask_about(rd_kafka_t *rk, const char *group, const rd_kafka_topic_partition_list_t *list, int timeout_ms,
+                     rd_kafka_resp_err_t *code, struct ow_position *ret, char **topic, struct ow_error *err)
 {
     char why[128];
     int r = 0;
@@ -108,7 +125,7 @@ static int ask(rd_kafka_t *rk, const char *group, int timeout_ms, rd_kafka_resp_
     rd_kafka_error_t *error = rd_kafka_AdminOptions_set_require_stable_offsets(options, 1);
     if (error)
         rd_kafka_error_destroy(error);
-    rd_kafka_ListConsumerGroupOffsets_t *question = rd_kafka_ListConsumerGroupOffsets_new(group, NULL);
+    rd_kafka_ListConsumerGroupOffsets_t *question = rd_kafka_ListConsumerGroupOffsets_new(group, list);
     rd_kafka_ListConsumerGroupOffsets(rk, &question, 1, options, queue);
     rd_kafka_event_t *event = rd_kafka_queue_poll(queue, timeout_ms + 1000);
     *code = event ? rd_kafka_event_error(event) : RD_KAFKA_RESP_ERR__TIMED_OUT;
@@ -124,6 +141,17 @@ static int ask(rd_kafka_t *rk, const char *group, int timeout_ms, rd_kafka_resp_
     rd_kafka_ListConsumerGroupOffsets_destroy(question);
     rd_kafka_AdminOptions_destroy(options);
     rd_kafka_queue_destroy(queue);
+    return r;
+}
+
+static int ask(rd_kafka_t *rk, const char *group, int timeout_ms, rd_kafka_resp_err_t *code, struct ow_position *ret,
+               char **topic, struct ow_error *err)
+{
+    rd_kafka_topic_partition_list_t *list = places(rk, timeout_ms, code);
+    if (!list)
+        return 0;
+    int r = list->cnt > 0 ? ask_about(rk, group, list, timeout_ms, code, ret, topic, err) : 0;
+    rd_kafka_topic_partition_list_destroy(list);
     return r;
 }
 
