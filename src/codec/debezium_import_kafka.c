@@ -82,8 +82,8 @@ static void write_sasl(struct ow_import *in)
         return;
     ow_buf_add_text(&in->to->yaml, "    sasl:\n");
     size_t found = 0;
-    while (found < 4 &&
-           (mechanism.size != strlen(known[found]) || strncasecmp(mechanism.data, known[found], mechanism.size) != 0))
+    while (found < 4 && (!mechanism.data || mechanism.size != strlen(known[found]) ||
+                         strncasecmp(mechanism.data, known[found], mechanism.size) != 0))
         found++;
     if (found == 4)
         ow_import_lose(in, PRODUCER "sasl.mechanism", "not carried over (PLAIN, SCRAM and OAUTHBEARER are)");

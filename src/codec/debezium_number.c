@@ -40,7 +40,8 @@ static char *special_text(double number, char *to)
                        : signbit(number) ? (isinf(number) ? "-Infinity" : "-0.0")
                        : isinf(number)   ? "Infinity"
                                          : "0.0";
-    return strcpy(to, text);
+    memcpy(to, text, strlen(text) + 1);
+    return to;
 }
 
 static char *shortest(double number, bool is_float, char to[OW_JAVA_NUMBER_TEXT_SIZE])
@@ -54,7 +55,7 @@ static char *shortest(double number, bool is_float, char to[OW_JAVA_NUMBER_TEXT_
         if (is_float ? (double)strtof(text, NULL) == fabs(number) : strtod(text, NULL) == fabs(number))
             break;
     }
-    char digits[20];
+    char digits[20] = "";
     size_t count = 0;
     const char *s = text;
     for (; *s && *s != 'e'; s++)

@@ -233,7 +233,7 @@ static int read_snapshot(struct ow_pg_log *log, struct ow_message *ret, struct o
 static int read_stream(struct ow_pg_log *log, struct ow_message *ret, struct ow_error *err)
 {
     for (;;) {
-        struct ow_pg_frame frame;
+        struct ow_pg_frame frame = {0};
         int r = log->is_replaying ? replay(log, ret, err) : 0;
         if (r == 0)
             r = ow_pg_replication_next(&log->stream, &frame, err);

@@ -92,7 +92,7 @@ int ow_pg_side_find_slot(struct ow_pg_side *side, const char *slot, struct ow_pg
                             "slot %s is there already, for plugin %s and database \"%s\"; name another one with --slot",
                             slot, text_of(result, 0), text_of(result, 1));
     ret->is_there = true;
-    ret->active_pid = atoi(text_of(result, 2));
+    ret->active_pid = (int)strtol(text_of(result, 2), NULL, 10);
     ret->is_lost = strcmp(text_of(result, 4), "lost") == 0 || text_of(result, 3)[0] == '\0';
     (void)snprintf(ret->why_lost, sizeof ret->why_lost, "%s", text_of(result, 6));
     return ret->is_lost ? 0 : ow_pg_lsn_parse(ow_bytes_of(text_of(result, 3)), &ret->confirmed, err);

@@ -174,7 +174,7 @@ int ow_pg_replication_start(struct ow_pg_replication *r, const char *slot, const
         ow_postgres_drain(r->conn, REPLY_MS);
         return code;
     }
-    struct sockaddr_storage peer;
+    struct sockaddr_storage peer = {0};
     socklen_t size = sizeof peer;
     r->can_gulp = getpeername(PQsocket(r->conn), (struct sockaddr *)&peer, &size) == 0 && peer.ss_family != AF_UNIX;
     r->is_streaming = true;
