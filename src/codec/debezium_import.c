@@ -72,7 +72,9 @@ static int import_connector(struct ow_import *in, struct ow_error *err)
 
 static bool begins(struct ow_bytes text, struct ow_bytes with)
 {
-    return with.size == 0 || (text.size >= with.size && text.data && memcmp(text.data, with.data, with.size) == 0);
+    if (with.size == 0)
+        return true;
+    return text.size >= with.size && text.data && with.data && memcmp(text.data, with.data, with.size) == 0;
 }
 
 static int import_option(struct ow_import *in, struct ow_bytes full, struct ow_bytes name, struct ow_bytes value,
