@@ -18,6 +18,7 @@ import tempfile
 import threading
 
 import pytest
+from conftest import wait_for
 
 try:
     import psycopg2
@@ -148,6 +149,18 @@ def query(connection, sql, *values):
 _numbers = iter(range(1, 1 << 30))
 
 
+def is_dropped(admin, name):
+    """A slot that is in use is given up a moment after its reader was ended."""
+    try:
+        for slot, in query(admin, "SELECT slot_name FROM pg_replication_slots WHERE database = %s", name):
+            query(admin, "SELECT pg_terminate_backend(active_pid) FROM pg_replication_slots WHERE slot_name = %s", slot)
+            query(admin, "SELECT pg_drop_replication_slot(%s)", slot)
+        query(admin, f"DROP DATABASE {name} WITH (FORCE)")
+    except psycopg2.Error:
+        return False
+    return True
+
+
 @pytest.fixture
 def pg_database(pg_server):
     name = f"shop{next(_numbers)}"
@@ -157,11 +170,7 @@ def pg_database(pg_server):
     yield database
     database.db.close()
     admin = pg_server.connect()
-    for slot, in query(admin, "SELECT slot_name FROM pg_replication_slots WHERE database = %s", name):
-        with contextlib.suppress(psycopg2.Error):
-            query(admin, "SELECT pg_terminate_backend(active_pid) FROM pg_replication_slots WHERE slot_name = %s", slot)
-            query(admin, "SELECT pg_drop_replication_slot(%s)", slot)
-    query(admin, f"DROP DATABASE {name} WITH (FORCE)")
+    wait_for(lambda: is_dropped(admin, name), f"database {name} to be given up")
     admin.close()
 
 
