@@ -221,6 +221,20 @@ def test_cut_connections(start, shop, kafka, is_long, tmp_path, topic):
     assert verdict == ALL_RIGHT, said  # what a broker has, it knows by its sequence number
 
 
+def test_a_broker_that_is_away_is_named_once(start, shop, kafka, tmp_path, topic):
+    """Everything waits, and one line says for what."""
+    log = tmp_path / "log"
+    proxy, address = kafka.proxied()
+    with proxy:
+        start("relay", "--topic", topic, "sqlite:shop.db", f"kafka://{address}", stderr=open(log, "w"))
+        shop.place(orders=1)
+        wait_for(lambda: shop.waiting() == 0, "the outbox to be empty")
+    shop.place(orders=1)
+    wait_for(lambda: "cannot reach" in log.read_text(), "the line")
+    time.sleep(1)
+    assert log.read_text().count("in trouble") == 1 and shop.waiting() == 1
+
+
 def test_a_broker_that_does_not_answer(start, shop, kafka, tmp_path, topic):
     """Stalled for a while, then well again: everything waits, nothing is set aside."""
     proxy, address = kafka.proxied()

@@ -440,6 +440,11 @@ static int take_receipts(struct ow_relay *relay, struct ow_error *err)
             OW_CRASH_POINT(RELAY_AFTER_ACCEPT);
         }
     } while (n == RECEIPTS_MAX);
+    const char *trouble = relay->broker->ops->trouble ? relay->broker->ops->trouble(relay->broker) : NULL;
+    if (trouble) { /* it goes on by itself; a person should know what everything waits for */
+        ow_error_set(err, OW_EUNREACHABLE, "%s", trouble);
+        ow_relay_tell_trouble(relay, err);
+    }
     return 0;
 }
 
