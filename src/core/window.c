@@ -94,12 +94,20 @@ bool ow_window_has_room(const struct ow_window *w, size_t size)
 
 /* --- the table of keys --------------------------------------------------------------------------- */
 
+/* Null: it has no order. */
+static struct ow_bytes lane_of(const struct ow_window *w, const struct ow_message *message)
+{
+    return w->limits.order == OW_ORDER_KEY   ? message->key
+           : w->limits.order == OW_ORDER_ALL ? OW_BYTES("")
+                                             : OW_NULL_BYTES;
+}
+
 static uint32_t *find_key(const struct ow_window *w, uint64_t hash, struct ow_bytes key)
 {
     uint32_t i = (uint32_t)hash & w->table_mask;
     for (; w->table[i] != NONE; i = (i + 1) & w->table_mask) {
         const struct ow_window_key *k = &w->keys[w->table[i]];
-        if (k->hash == hash && ow_bytes_equal(w->slots[k->first].message->key, key))
+        if (k->hash == hash && ow_bytes_equal(lane_of(w, w->slots[k->first].message), key))
             break;
     }
     return &w->table[i];
@@ -203,9 +211,10 @@ struct ow_slot *ow_window_admit(struct ow_window *w, struct ow_message *message)
     w->count++;
     w->bytes += slot->size;
     bool is_held = false;
-    if (message->key.data) {
-        uint64_t hash = ow_hash(message->key);
-        uint32_t *place = find_key(w, hash, message->key);
+    struct ow_bytes lane = lane_of(w, message);
+    if (lane.data) {
+        uint64_t hash = ow_hash(lane);
+        uint32_t *place = find_key(w, hash, lane);
         if (*place == NONE) {
             slot->key = w->free_key;
             w->free_key = w->keys[slot->key].next_free;

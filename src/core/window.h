@@ -33,10 +33,18 @@
 
 #include "core/message.h"
 
+/* What keeps its order. A relay has OW_ORDER_KEY. */
+enum ow_window_order {
+    OW_ORDER_KEY, /* messages of a key; those with a null key have none */
+    OW_ORDER_ALL, /* all of them, as if they had one key */
+    OW_ORDER_NONE,
+};
+
 struct ow_window_limits {
     uint32_t count_max; /* messages, 1 .. 1,000,000; default 10,000 */
     size_t bytes_max;   /* of ow_message_size(); default 16 MiB. One message larger than this is admitted alone */
     bool keeps_order;   /* as the broker declares */
+    enum ow_window_order order;
 };
 extern const struct ow_window_limits ow_window_limits_default; /* keeps_order: false */
 

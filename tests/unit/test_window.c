@@ -231,6 +231,27 @@ static void test_no_key_no_order(void **state)
     ow_window_done(&w);
 }
 
+static void test_order_of_all_and_of_none(void **state)
+{
+    (void)state;
+    struct ow_window w;
+    start(&w, 4, false);
+    w.limits.order = OW_ORDER_ALL;
+    struct ow_slot *a = admit(&w, "k"), *b = admit(&w, NULL);
+    expect_take(&w, a);
+    expect_take(&w, NULL);
+    accept(&w, a);
+    expect_take(&w, b);
+    ow_window_done(&w);
+    start(&w, 4, false);
+    w.limits.order = OW_ORDER_NONE;
+    a = admit(&w, "k");
+    b = admit(&w, "k");
+    expect_take(&w, a);
+    expect_take(&w, b);
+    ow_window_done(&w);
+}
+
 static void test_bounds(void **state)
 {
     (void)state;
@@ -672,6 +693,7 @@ int main(void)
         cmocka_unit_test(test_a_later_one_comes_back_first),
         cmocka_unit_test(test_set_aside_lets_the_key_go_on),
         cmocka_unit_test(test_no_key_no_order),
+        cmocka_unit_test(test_order_of_all_and_of_none),
         cmocka_unit_test(test_bounds),
         cmocka_unit_test(test_one_oversize_message_alone),
         cmocka_unit_test(test_late_and_double_receipts),
