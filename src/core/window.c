@@ -470,7 +470,7 @@ static const char *broken_key(const struct ow_window *w, const struct ow_slot *s
     uint32_t open_earlier = 0;
     for (uint32_t i = key->first; i != NONE; i = w->slots[i].next_of_key) {
         const struct ow_slot *other = &w->slots[i];
-        if (!ow_bytes_equal(other->message->key, slot->message->key))
+        if (!ow_bytes_equal(lane_of(w, other->message), lane_of(w, slot->message)))
             return "a chain mixes keys";
         if (other == slot) {
             is_in_chain = true;
