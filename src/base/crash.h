@@ -29,6 +29,10 @@
     X(LOG_MID_REPLAY, "log.mid-replay", "a row of a large transaction was read back")                \
     X(LOG_BEFORE_RECORD, "log.before-record", "before a position is recorded beside the log")        \
     X(LOG_AFTER_RECORD, "log.after-record", "a position is on record, the server was not told")      \
+    X(KAFKA_BEFORE_RECORD, "kafka.before-record", "before a position is recorded at Kafka")          \
+    X(KAFKA_AFTER_RECORD, "kafka.after-record", "a position is on record, the source was not told")  \
+    X(KAFKA_MID_COMMIT, "kafka.mid-commit", "messages and position in a transaction, not committed") \
+    X(KAFKA_AFTER_COMMIT, "kafka.after-commit", "committed, nobody knows yet")                       \
     X(FILE_AFTER_WRITE, "file.after-write", "lines were written, not yet synced")                    \
     X(FILE_AFTER_SYNC, "file.after-sync", "lines were synced, nobody knows yet")                     \
     X(FILE_MID_ROTATE, "file.mid-rotate", "old file renamed, new one not yet there")

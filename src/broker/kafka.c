@@ -16,6 +16,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "base/crash.h"
 #include "base/units.h"
 #include "broker/kafka.h"
 
@@ -482,7 +483,11 @@ static int kafka_record_position(struct ow_broker *broker, const char *source, s
     if (!k->position_topic)
         return ow_error_set(err, OW_EAGAIN, "%s: no topic is known yet that the position could stand beside",
                             k->settings.text);
-    return ow_kafka_position_write(&k->client, &k->settings, source, k->position_topic, position, err);
+    OW_CRASH_POINT(KAFKA_BEFORE_RECORD);
+    int r = ow_kafka_position_write(&k->client, &k->settings, source, k->position_topic, position, err);
+    if (r == 0)
+        OW_CRASH_POINT(KAFKA_AFTER_RECORD);
+    return r;
 }
 
 static const struct ow_broker_ops kafka_ops = {

@@ -13,6 +13,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "base/crash.h"
 #include "base/units.h"
 #include "broker/kafka.h"
 
@@ -517,12 +518,15 @@ static int exactly_commit(struct ow_broker *broker, const char *source, struct o
     r = judge_reports(k, false, err);
     if (r == 0 && source)
         r = add_position(k, source, position, deadline, err);
-    if (r == 0)
+    if (r == 0) {
+        OW_CRASH_POINT(KAFKA_MID_COMMIT);
         r = commit_at_kafka(k, deadline, err);
+    }
     if (r < 0) {
         exactly_abort(broker);
         return r;
     }
+    OW_CRASH_POINT(KAFKA_AFTER_COMMIT);
     k->is_begun = false;
     k->accepted = k->count;
     k->reported = 0;

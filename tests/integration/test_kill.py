@@ -39,9 +39,9 @@ class Writer(threading.Thread):
 
 
 def labels(onewrite):
-    """But for those of PostgreSQL's log, which test_postgres_log.py passes."""
+    """But for those of PostgreSQL's log and of Kafka: test_postgres_log.py and test_postgres_kafka.py pass them."""
     lines = subprocess.run([onewrite, "crash-points"], capture_output=True, text=True, check=True).stdout.splitlines()
-    return [line.split()[0] for line in lines if not line.startswith("log.")]
+    return [line.split()[0] for line in lines if not line.startswith(("log.", "kafka."))]
 
 
 def relay(to):
