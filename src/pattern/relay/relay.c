@@ -3,7 +3,6 @@
 #include <stdlib.h>
 
 #include "base/crash.h"
-#include "base/units.h"
 #include "codec/json.h"
 #include "core/mutant.h"
 #include "pattern/relay/relay_private.h"
@@ -11,20 +10,6 @@
 enum {
     RECEIPTS_MAX = 256,
 };
-
-static int64_t real_now_ms(void *context)
-{
-    (void)context;
-    return ow_clock_monotonic_ms();
-}
-
-static double real_dice(void *context)
-{
-    (void)context;
-    return ow_dice_roll();
-}
-
-const struct ow_world ow_world_real = {real_now_ms, real_dice, NULL};
 
 void ow_relay_options_default(struct ow_relay_options *options)
 {

@@ -28,14 +28,8 @@
 #include "core/retry.h"
 #include "core/route.h"
 #include "core/window.h"
+#include "pattern/world.h"
 #include "source/source.h"
-
-struct ow_world {
-    int64_t (*now_ms)(void *context); /* monotonic */
-    double (*dice)(void *context);    /* [0, 1) */
-    void *context;
-};
-extern const struct ow_world ow_world_real;
 
 enum ow_relay_event {
     OW_RELAY_STANDBY,   /* another relay works on this source; told once */
