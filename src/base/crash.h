@@ -19,6 +19,12 @@
     X(RELAY_BEFORE_ASIDE, "relay.before-aside", "before a message is set aside")                     \
     X(RELAY_AFTER_ASIDE, "relay.after-aside", "a message was set aside, its position is open")       \
     X(RELAY_AFTER_CONFIRM, "relay.after-confirm", "the source has been told")                        \
+    X(CONSUMER_AFTER_CALL, "consumer.after-call", "a handler was given one message")                 \
+    X(CONSUMER_BEFORE_RECORD, "consumer.before-record", "handled, before the inbox is told")         \
+    X(CONSUMER_AFTER_RECORD, "consumer.after-record", "the inbox knows, nothing is settled")         \
+    X(CONSUMER_BEFORE_COMMIT, "consumer.before-commit", "effects are made, not committed")           \
+    X(CONSUMER_AFTER_COMMIT, "consumer.after-commit", "effects are committed, nothing is settled")   \
+    X(CONSUMER_BEFORE_SETTLE, "consumer.before-settle", "before an offset is settled")               \
     X(OUTBOX_MID_CONFIRM, "outbox.mid-confirm", "rows were deleted or marked, not yet committed")    \
     X(OUTBOX_MID_ASIDE, "outbox.mid-aside", "dead letter written, not yet committed")                \
     X(JOURNAL_MID_PUBLISH, "journal.mid-publish", "one record was inserted, not committed")          \

@@ -17,7 +17,12 @@
     X(SKIP_BY_POSITION, "what lies before the recorded position is passed over unasked")        \
     X(COMMIT_TOO_FAR, "the transaction stores the position of the last message read, not sent") \
     X(FORGET_IN_FLIGHT, "what was in flight when the broker failed is not sent again")          \
-    X(ASIDE_UNRECORDED, "a message counts as set aside although recording it failed")
+    X(ASIDE_UNRECORDED, "a message counts as set aside although recording it failed")           \
+    X(INBOX_NOT_ASKED, "a message that was handled before is handled again")                    \
+    X(PARKED_PASSES, "a message passes a dead letter of its key")                               \
+    X(SETTLE_UNRECORDED, "an offset is settled although the inbox knows nothing of it")         \
+    X(REVOKE_UNSETTLED, "a partition is given away without settling what is done")              \
+    X(RETRY_AT_ONCE, "a message that failed does not wait")
 
 enum ow_mutant {
     OW_MUTANT_NONE,

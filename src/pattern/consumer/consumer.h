@@ -70,7 +70,9 @@ struct ow_consumer_options {
     struct ow_retry_policy reconnect;  /* of the sides; attempts_max is ignored */
     struct ow_breaker_policy breaker;
     bool parks;                        /* later messages of a key that has a letter */
+    bool keeps_letters;                /* in the inbox. Neither that nor `letters`: nothing is ever set aside */
     bool keeps_offsets;                /* in the inbox, not in the broker */
+    bool ends_at_end;                  /* ow_consumer_is_idle() is waited for: nothing is put off */
     uint32_t replay_rate;              /* letters a second; 0: 100 */
     ow_consumer_make_letter *make_letter; /* with `letters` */
     void *letter_context;
@@ -99,19 +101,22 @@ struct ow_consumer {
     struct ow_inbox *inbox;           /* may be NULL */
     struct ow_handler *handler;
     struct ow_broker *letters; /* may be NULL */
-    bool inbox_is_open, handler_is_open, letters_is_open, is_dry;
+    struct ow_consumer_side_state { /* inbox, handler, letters, subscriber */
+        bool is_open, has_trouble;
+        uint32_t failures; /* in a row */
+        int64_t due_ms;    /* it is not asked before */
+    } sides[4];
     struct ow_route id;
     struct ow_consumer_partition **partitions; /* by address: windows do not move */
     size_t partition_count, turn;
     struct ow_consumer_partition *replays; /* the letters; NULL: none are read */
-    uint64_t serial;
-    uint32_t running; /* tasks that the handler, or the letters' broker, has */
-    uint32_t failures; /* of a side, in a row */
-    int64_t due_ms;    /* nothing is opened or asked before */
-    bool has_trouble, breaker_is_loaded;
-    int64_t replay_due_ms, replay_after, settle_due_ms;
+    struct ow_consumer_call *calls;        /* in_flight of them */
+    uint32_t calls_used, free_call;
+    size_t bytes; /* in all windows */
+    bool is_dry, breaker_is_loaded, letters_are_clogged;
+    int64_t replay_due_ms, replay_after, settle_due_ms, letters_due_ms;
     struct ow_buf scratch, letter_scratch;
-    struct ow_consumer_batch *batch;
+    void *batch; /* arrays of in_flight, for what goes into one transaction */
 };
 
 /* What is given stays the caller's and must outlive the consumer. OW_EINVALID: a template is wrong, or the parts do not

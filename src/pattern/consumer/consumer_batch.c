@@ -1,0 +1,196 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Effects in the transaction of the inbox. What comes fast shares a transaction; when one of it fails all of it is
+ * rolled back and goes again one by one, so that the one to blame is found and the others are not held up. A message
+ * that has failed before stands alone from then on.
+ */
+#include <string.h>
+
+#include "base/crash.h"
+#include "core/mutant.h"
+#include "pattern/consumer/consumer_private.h"
+
+struct batch {
+    struct ow_inbox_entry *entries;
+    struct ow_consumer_call **calls;
+    struct ow_task *tasks;
+    struct ow_consumer_call **task_calls;
+    size_t count;
+};
+
+static struct batch batch_of(struct ow_consumer *c)
+{
+    uint32_t n = c->options.in_flight;
+    struct ow_inbox_entry *entries = c->batch;
+    struct ow_consumer_call **calls = (void *)(entries + n);
+    struct ow_task *tasks = (void *)(calls + n);
+    return (struct batch){.entries = entries, .calls = calls, .tasks = tasks, .task_calls = (void *)(tasks + n)};
+}
+
+static void add(struct batch *b, struct ow_consumer_call *call)
+{
+    b->calls[b->count] = call;
+    b->entries[b->count++] =
+        (struct ow_inbox_entry){.record = &call->record, .id = call->task.id, .letter = call->letter};
+}
+
+static bool is_alone(const struct ow_consumer_call *call)
+{
+    return call->slot->is_retrying || call->record.message.defect.data;
+}
+
+/* What is NEW is the handler's; what is BLOCKED is parked. */
+static int sort_out(struct ow_consumer *c, struct batch *b, size_t first, size_t count, size_t *ret_tasks,
+                    struct ow_error *err)
+{
+    static const struct ow_inbox_failure parked = {
+        .class = "", .reason = "an earlier message of its key was set aside", .is_parked = true};
+    int r = 0;
+    *ret_tasks = 0;
+    for (size_t i = first; r == 0 && i < first + count; i++) {
+        struct ow_consumer_call *call = b->calls[i];
+        enum ow_inbox_state state = b->entries[i].state;
+        if (OW_MUTANT(INBOX_NOT_ASKED) || (state == OW_INBOX_BLOCKED && OW_MUTANT(PARKED_PASSES)))
+            state = OW_INBOX_NEW;
+        call->is_parked = state == OW_INBOX_BLOCKED;
+        call->state = state == OW_INBOX_NEW ? OW_CALL_HANDLED : call->is_parked ? OW_CALL_ASIDE : OW_CALL_REPEATED;
+        if (state == OW_INBOX_NEW) {
+            b->task_calls[*ret_tasks] = call;
+            b->tasks[(*ret_tasks)++] = call->task;
+        } else if (call->is_parked)
+            r = c->inbox->ops->set_aside(c->inbox, &b->entries[i], &parked, err);
+    }
+    return r;
+}
+
+/* 0: committed; 1: rolled back, *ret_blamed is the call to blame; < 0: rolled back, the inbox is in trouble. */
+static int transact(struct ow_consumer *c, struct batch *b, size_t first, size_t count,
+                    struct ow_consumer_call **ret_blamed, struct ow_outcome *outcome, struct ow_error *err)
+{
+    size_t tasks = 0, failed = 0;
+    int r = c->inbox->ops->begin(c->inbox, b->entries + first, count, err);
+    if (r == 0)
+        r = sort_out(c, b, first, count, &tasks, err);
+    if (r == 0 && tasks > 0) {
+        r = c->handler->ops->run(c->handler, b->tasks, tasks, &failed, outcome, err);
+        if (r < 0 && failed < tasks) {
+            *ret_blamed = b->task_calls[failed];
+            r = 1;
+        }
+    }
+    if (r == 0) {
+        OW_CRASH_POINT(CONSUMER_BEFORE_COMMIT);
+        r = c->inbox->ops->commit(c->inbox, err);
+    } else
+        c->inbox->ops->rollback(c->inbox);
+    if (r == 0) {
+        OW_CRASH_POINT(CONSUMER_AFTER_COMMIT);
+        c->counters.transactions++;
+    }
+    for (size_t i = first; r != 0 && i < first + count; i++)
+        b->calls[i]->state = OW_CALL_TAKEN;
+    return r;
+}
+
+static void settle(struct ow_consumer *c, struct batch *b, size_t first, size_t count)
+{
+    for (size_t i = first; i < first + count; i++) {
+        struct ow_consumer_call *call = b->calls[i];
+        c->counters.handled += call->state == OW_CALL_HANDLED;
+        c->counters.repeated += call->state == OW_CALL_REPEATED;
+        c->counters.parked += call->is_parked;
+        c->counters.replayed += call->letter != 0 && call->state == OW_CALL_HANDLED;
+        ow_consumer_finish(c, call);
+    }
+}
+
+static bool is_behind(const struct ow_consumer *c, const struct ow_consumer_call *call,
+                      const struct ow_consumer_call *failed)
+{
+    if (call->partition != failed->partition || c->options.order == OW_ORDER_NONE)
+        return false;
+    return c->options.order == OW_ORDER_ALL ||
+           (call->record.message.key.data && ow_bytes_equal(call->record.message.key, failed->record.message.key));
+}
+
+/* The window wants every later one of its lane back. */
+static void put_back_behind(struct ow_consumer *c, struct batch *b, size_t from, const struct ow_consumer_call *failed)
+{
+    int64_t now = ow_consumer_now_ms(c);
+    size_t kept = from;
+    for (size_t i = from; i < b->count; i++)
+        if (is_behind(c, b->calls[i], failed))
+            ow_consumer_put_back(c, b->calls[i], now, false);
+        else {
+            b->calls[kept] = b->calls[i];
+            b->entries[kept++] = b->entries[i];
+        }
+    b->count = kept;
+}
+
+static void put_back_all(struct ow_consumer *c, struct batch *b, size_t from)
+{
+    int64_t now = ow_consumer_now_ms(c);
+    for (size_t i = from; i < b->count; i++)
+        ow_consumer_put_back(c, b->calls[i], now, false);
+}
+
+static int refuse(struct ow_consumer_call *call, struct ow_outcome *outcome)
+{
+    *outcome = (struct ow_outcome){.kind = OW_OUTCOME_REFUSED, .retry_after_ms = -1, .class = "bad message"};
+    struct ow_error text;
+    (void)ow_error_set(&text, OW_EINVALID, "%.*s", OW_PRINT(call->record.message.defect));
+    memcpy(outcome->reason, text.text, sizeof outcome->reason);
+    outcome->reason[sizeof outcome->reason - 1] = '\0';
+    return 1;
+}
+
+/* One by one. */
+static int run_each(struct ow_consumer *c, struct batch *b, struct ow_error *err)
+{
+    for (size_t i = 0; i < b->count; i++) {
+        struct ow_consumer_call *call = b->calls[i], *blamed;
+        struct ow_outcome outcome = {.retry_after_ms = -1};
+        int r = call->record.message.defect.data ? refuse(call, &outcome)
+                                                 : transact(c, b, i, 1, &blamed, &outcome, err);
+        if (r < 0) {
+            put_back_all(c, b, i);
+            return ow_consumer_side_failed(c, OW_SIDE_INBOX, err);
+        }
+        if (r == 0) {
+            settle(c, b, i, 1);
+            continue;
+        }
+        put_back_behind(c, b, i + 1, call);
+        ow_consumer_failed(c, call, &outcome);
+    }
+    return 0;
+}
+
+int ow_consumer_run_batch(struct ow_consumer *c, struct ow_error *err)
+{
+    struct batch b = batch_of(c);
+    struct ow_consumer_call *call, *blamed;
+    struct ow_outcome outcome = {.retry_after_ms = -1};
+    bool one_by_one = false;
+    if (c->is_draining || !ow_consumer_is_open(c, OW_SIDE_INBOX) || !ow_consumer_is_open(c, OW_SIDE_HANDLER))
+        return 0;
+    while ((call = ow_consumer_take(c))) {
+        add(&b, call);
+        one_by_one = one_by_one || is_alone(call);
+    }
+    if (b.count == 0)
+        return 0;
+    if (one_by_one)
+        return run_each(c, &b, err);
+    int r = transact(c, &b, 0, b.count, &blamed, &outcome, err);
+    if (r < 0) {
+        put_back_all(c, &b, 0);
+        return ow_consumer_side_failed(c, OW_SIDE_INBOX, err);
+    }
+    ow_consumer_side_works(c, OW_SIDE_INBOX);
+    if (r == 1)
+        return b.count == 1 ? (ow_consumer_failed(c, blamed, &outcome), 0) : run_each(c, &b, err);
+    settle(c, &b, 0, b.count);
+    return 0;
+}

@@ -1,0 +1,376 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Partitions come and go; their records are read, held back, and settled. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/crash.h"
+#include "codec/json.h"
+#include "core/mutant.h"
+#include "pattern/consumer/consumer_private.h"
+
+enum {
+    READ_MAX = 1000,      /* records in one step */
+    LETTERS_MAX = 256,    /* that are replayed at a time */
+    LETTERS_EVERY_MS = 1000,
+    SETTLE_EVERY_MS = 200,
+};
+
+/* --- partitions ---------------------------------------------------------------------------------------- */
+
+static void free_partition(struct ow_consumer *c, struct ow_consumer_partition *p)
+{
+    if (!p)
+        return;
+    ow_consumer_forget(c, p);
+    c->bytes -= p->window.bytes;
+    ow_window_done(&p->window);
+    free(p->notes);
+    free(p->topic);
+    free(p);
+}
+
+static int new_partition(struct ow_consumer *c, struct ow_bytes topic, int64_t partition,
+                         struct ow_consumer_partition **ret, struct ow_error *err)
+{
+    struct ow_consumer_partition *p = calloc(1, sizeof *p);
+    struct ow_window_limits limits = c->options.window;
+    limits.order = c->options.order;
+    limits.keeps_order = c->handler->ops->in_transaction;
+    if (!topic.data) {
+        limits.count_max = LETTERS_MAX;
+        limits.order = OW_ORDER_KEY;
+    }
+    int r = p ? ow_window_init(&p->window, &limits, err) : ow_error_set(err, OW_ENOMEM, "out of memory");
+    if (r == 0 && topic.data && !(p->topic = ow_bytes_text(topic)))
+        r = ow_error_set(err, OW_ENOMEM, "out of memory");
+    if (r < 0) {
+        free_partition(c, p);
+        return r;
+    }
+    p->partition = partition;
+    p->settle_offset = -1;
+    *ret = p;
+    return 0;
+}
+
+static struct ow_consumer_partition *find(const struct ow_consumer *c, struct ow_bytes topic, int64_t partition)
+{
+    for (size_t i = 0; i < c->partition_count; i++)
+        if (c->partitions[i]->partition == partition && ow_bytes_is(topic, c->partitions[i]->topic))
+            return c->partitions[i];
+    return NULL;
+}
+
+static int add_partition(struct ow_consumer *c, struct ow_bytes topic, int64_t partition,
+                         struct ow_consumer_partition **ret, struct ow_error *err)
+{
+    void *more = realloc(c->partitions, (c->partition_count + 1) * sizeof(struct ow_consumer_partition *));
+    if (!more)
+        return ow_error_set(err, OW_ENOMEM, "out of memory");
+    c->partitions = more;
+    int r = new_partition(c, topic, partition, ret, err);
+    if (r == 0)
+        c->partitions[c->partition_count++] = *ret;
+    return r;
+}
+
+static void remove_partition(struct ow_consumer *c, struct ow_consumer_partition *p)
+{
+    size_t kept = 0;
+    for (size_t i = 0; i < c->partition_count; i++)
+        if (c->partitions[i] != p)
+            c->partitions[kept++] = c->partitions[i];
+    c->partition_count = kept;
+    free_partition(c, p);
+}
+
+void ow_consumer_drop_partitions(struct ow_consumer *c)
+{
+    while (c->partition_count > 0)
+        remove_partition(c, c->partitions[c->partition_count - 1]);
+    free(c->partitions);
+    c->partitions = NULL;
+}
+
+struct ow_consumer_note *ow_consumer_note(struct ow_consumer_partition *p, const struct ow_slot *slot)
+{
+    if (!p->notes)
+        p->notes = calloc(p->window.limits.count_max, sizeof *p->notes);
+    return p->notes ? &p->notes[slot->token % p->window.limits.count_max] : NULL;
+}
+
+static struct ow_consumer_note *new_note(struct ow_consumer_partition *p, const struct ow_slot *slot)
+{
+    struct ow_consumer_note *note = p->notes || !p->topic ? ow_consumer_note(p, slot) : NULL;
+    if (note)
+        *note = (struct ow_consumer_note){0};
+    return note;
+}
+
+/* --- settling ------------------------------------------------------------------------------------------- */
+
+static void pop(struct ow_consumer *c, struct ow_consumer_partition *p)
+{
+    struct ow_message *message;
+    bool is_aside;
+    size_t before = p->window.bytes;
+    while ((message = ow_window_pop(&p->window, &is_aside))) {
+        p->settle_offset = (int64_t)message->position.major;
+        ow_message_free(message);
+    }
+    c->bytes -= before - p->window.bytes;
+}
+
+/* With the offsets in the inbox: one transaction for all of them. */
+static int settle_in_inbox(struct ow_consumer *c, struct ow_error *err)
+{
+    int r = c->inbox->ops->begin(c->inbox, NULL, 0, err);
+    for (size_t i = 0; r == 0 && i < c->partition_count; i++) {
+        struct ow_consumer_partition *p = c->partitions[i];
+        if (p->settle_offset >= 0)
+            r = c->inbox->ops->store_offset(c->inbox, ow_bytes_of(p->topic), p->partition, p->settle_offset + 1, err);
+    }
+    if (r == 0)
+        r = c->inbox->ops->commit(c->inbox, err);
+    else
+        c->inbox->ops->rollback(c->inbox);
+    if (r < 0)
+        return ow_consumer_side_failed(c, OW_SIDE_INBOX, err);
+    for (size_t i = 0; i < c->partition_count; i++)
+        c->partitions[i]->settle_offset = -1;
+    return 0;
+}
+
+static int settle_in_broker(struct ow_consumer *c, struct ow_error *err)
+{
+    for (size_t i = 0; i < c->partition_count; i++) {
+        struct ow_consumer_partition *p = c->partitions[i];
+        if (p->settle_offset < 0)
+            continue;
+        OW_CRASH_POINT(CONSUMER_BEFORE_SETTLE);
+        int r = c->subscriber->ops->settle(c->subscriber, ow_bytes_of(p->topic), (uint32_t)p->partition,
+                                           p->settle_offset, err);
+        if (r < 0 && r != OW_ESTANDBY) /* a partition that is somebody else's is his to settle */
+            return ow_consumer_side_failed(c, OW_SIDE_SUBSCRIBER, err);
+        c->counters.settled++;
+        p->settle_offset = -1;
+    }
+    return 0;
+}
+
+int ow_consumer_settle(struct ow_consumer *c, bool at_once, struct ow_error *err)
+{
+    int64_t now = ow_consumer_now_ms(c);
+    bool has_any = false;
+    if (c->replays)
+        pop(c, c->replays);
+    for (size_t i = 0; i < c->partition_count; i++) {
+        pop(c, c->partitions[i]);
+        has_any = has_any || c->partitions[i]->settle_offset >= 0;
+    }
+    if (!has_any || !c->subscriber || (!at_once && now < c->settle_due_ms))
+        return 0;
+    if (c->options.keeps_offsets && !ow_consumer_is_open(c, OW_SIDE_INBOX))
+        return 0;
+    c->settle_due_ms = now + SETTLE_EVERY_MS;
+    return c->options.keeps_offsets ? settle_in_inbox(c, err) : settle_in_broker(c, err);
+}
+
+/* --- what the subscriber says of partitions --------------------------------------------------------------- */
+
+/* Lets the calls of a partition that leaves come to their end, within a limit. */
+static void drain(struct ow_consumer *c, struct ow_consumer_partition *p)
+{
+    struct ow_error ignored;
+    int64_t until = ow_consumer_now_ms(c) + c->options.drain_ms;
+    p->is_leaving = true;
+    for (;;) {
+        struct ow_wait wait;
+        ow_wait_init(&wait);
+        if (ow_consumer_take_outcomes(c, &ignored) < 0 || ow_consumer_write_letters(c, &ignored) < 0 ||
+            ow_consumer_record(c, &ignored) < 0 || p->running == 0 || ow_consumer_now_ms(c) >= until ||
+            !ow_consumer_is_open(c, OW_SIDE_HANDLER))
+            return;
+        if (c->handler->ops->wait)
+            c->handler->ops->wait(c->handler, &wait);
+        if (c->letters && ow_consumer_is_open(c, OW_SIDE_LETTERS))
+            c->letters->ops->wait(c->letters, &wait);
+        ow_wait_until(&wait, until);
+        ow_wait_sleep(&wait);
+    }
+}
+
+static void leave(struct ow_consumer *c, struct ow_consumer_partition *p)
+{
+    struct ow_error ignored;
+    drain(c, p);
+    pop(c, p);
+    /* Another one goes on from here; without it that one only asks the inbox more often. */
+    if (p->settle_offset >= 0 && !c->options.keeps_offsets)
+        (void)c->subscriber->ops->settle(c->subscriber, ow_bytes_of(p->topic), (uint32_t)p->partition, p->settle_offset,
+                                         &ignored);
+    p->settle_offset = -1;
+}
+
+void ow_consumer_on_partition(void *context, enum ow_subscriber_event event, struct ow_bytes topic, uint32_t partition)
+{
+    struct ow_consumer *c = context;
+    struct ow_consumer_partition *p = find(c, topic, partition);
+    struct ow_error err;
+    if (event == OW_EVENT_REVOKED && p && !OW_MUTANT(REVOKE_UNSETTLED))
+        leave(c, p);
+    if (p && event != OW_EVENT_ASSIGNED)
+        remove_partition(c, p);
+    if (event != OW_EVENT_ASSIGNED)
+        return;
+    if (p) /* assigned anew: what is in flight comes again */
+        remove_partition(c, p);
+    int64_t offset;
+    if (add_partition(c, topic, partition, &p, &err) == 0 && c->options.keeps_offsets &&
+        ow_consumer_is_open(c, OW_SIDE_INBOX) &&
+        c->inbox->ops->read_offset(c->inbox, topic, partition, &offset, &err) == 1)
+        (void)c->subscriber->ops->seek(c->subscriber, topic, partition, offset, &err);
+    char text[300];
+    (void)snprintf(text, sizeof text, "%.*s/%u", OW_PRINT(topic), partition);
+    ow_consumer_tell(c, OW_CONSUMER_ASSIGNED, "%s", text);
+}
+
+/* --- reading -------------------------------------------------------------------------------------------- */
+
+/* Holds back partitions that are full, and all of them when memory is; lets them go again at half. */
+static void apply_pressure(struct ow_consumer *c)
+{
+    size_t max = c->options.window.bytes_max;
+    bool is_full = c->bytes >= max, has_eased = c->bytes < max / 2 + 1;
+    for (size_t i = 0; i < c->partition_count; i++) {
+        struct ow_consumer_partition *p = c->partitions[i];
+        bool is_half = p->window.count <= p->window.limits.count_max / 2;
+        struct ow_bytes topic = ow_bytes_of(p->topic);
+        if (!p->is_paused && (is_full || !ow_window_has_room(&p->window, 0)))
+            p->is_paused = c->subscriber->ops->pause(c->subscriber, topic, (uint32_t)p->partition) == 0;
+        else if (p->is_paused && is_half && has_eased)
+            p->is_paused = c->subscriber->ops->resume(c->subscriber, topic, (uint32_t)p->partition) != 0;
+    }
+}
+
+/* The id that the inbox knows it by. */
+static int name_record(struct ow_consumer *c, struct ow_record *record, struct ow_error *err)
+{
+    struct ow_message *m = &record->message;
+    ow_buf_clear(&c->scratch);
+    if (c->id.count > 0) {
+        struct ow_bytes id = OW_NULL_BYTES;
+        struct ow_error why;
+        int r = ow_route_render(&c->id, m, ow_json_lookup, &c->scratch, &id, &why);
+        if (r == OW_ENOMEM)
+            return ow_error_set(err, r, "%s", why.text);
+        if (r == 1 && id.size > 0) {
+            m->id = id;
+            return 0;
+        }
+        ow_buf_clear(&c->letter_scratch);
+        ow_buf_printf(&c->letter_scratch, "it has no id: %s gives nothing%s%s", c->options.id, r < 0 ? ": " : "",
+                      r < 0 ? why.text : "");
+        if (!m->defect.data)
+            m->defect = ow_buf_bytes(&c->letter_scratch);
+    }
+    if (c->id.count == 0 && m->id.size > 0)
+        return 0;
+    ow_buf_add_bytes(&c->scratch, m->topic);
+    ow_buf_printf(&c->scratch, "/%lld/%lld", (long long)record->partition, (long long)record->offset);
+    m->id = ow_buf_bytes(&c->scratch);
+    return ow_buf_check(&c->scratch, err);
+}
+
+static int admit(struct ow_consumer *c, struct ow_consumer_partition *p, struct ow_message *view, uint64_t at,
+                 struct ow_consumer_note **ret_note, struct ow_error *err)
+{
+    view->position = (struct ow_position){at, 0};
+    struct ow_message *copy = ow_message_copy(view);
+    if (!copy)
+        return ow_error_set(err, OW_ENOMEM, "out of memory for a message of %zu bytes", ow_message_size(view));
+    c->bytes += ow_message_size(copy);
+    *ret_note = new_note(p, ow_window_admit(&p->window, copy));
+    return 0;
+}
+
+/* 1: go on; 0: no more now. */
+static int take_record(struct ow_consumer *c, struct ow_record *record, struct ow_error *err)
+{
+    struct ow_consumer_partition *p = find(c, record->message.topic, record->partition);
+    struct ow_consumer_note *note;
+    int r = p ? 0 : add_partition(c, record->message.topic, record->partition, &p, err);
+    if (r < 0)
+        return r;
+    if (!ow_window_has_room(&p->window, 0)) { /* it was on its way when the partition was held back */
+        r = c->subscriber->ops->seek(c->subscriber, record->message.topic, (uint32_t)record->partition, record->offset,
+                                     err);
+        return r < 0 ? r : 0;
+    }
+    r = name_record(c, record, err);
+    if (r == 0)
+        r = admit(c, p, &record->message, (uint64_t)record->offset, &note, err);
+    if (r < 0)
+        return r;
+    c->counters.read++;
+    return 1;
+}
+
+int ow_consumer_read(struct ow_consumer *c, struct ow_error *err)
+{
+    struct ow_record record;
+    int r = 1;
+    if (!ow_consumer_is_open(c, OW_SIDE_SUBSCRIBER))
+        return 0;
+    apply_pressure(c);
+    for (int i = 0; r == 1 && i < READ_MAX && (c->bytes < c->options.window.bytes_max || i == 0); i++) {
+        r = c->subscriber->ops->next(c->subscriber, &record, err);
+        if (r == 1)
+            r = take_record(c, &record, err);
+    }
+    c->is_dry = r == 0;
+    if (r < 0)
+        return ow_consumer_side_failed(c, OW_SIDE_SUBSCRIBER, err);
+    ow_consumer_side_works(c, OW_SIDE_SUBSCRIBER);
+    return 0;
+}
+
+/* --- letters that are replayed ---------------------------------------------------------------------------- */
+
+/* At its rate; a number comes again when it has failed again and was queued again, hence the start from 0 when all that
+   was taken is done. */
+int ow_consumer_read_letters(struct ow_consumer *c, struct ow_error *err)
+{
+    int64_t now = ow_consumer_now_ms(c);
+    if (!c->inbox || !c->options.keeps_letters || !ow_consumer_is_open(c, OW_SIDE_INBOX) || c->is_draining ||
+        now < c->replay_due_ms)
+        return 0;
+    int r = c->replays ? 0 : new_partition(c, OW_NULL_BYTES, -1, &c->replays, err);
+    if (r < 0)
+        return r;
+    if (c->replays->window.count == 0)
+        c->replay_after = 0;
+    if (!ow_window_has_room(&c->replays->window, 0))
+        return 0;
+    struct ow_inbox_letter letter;
+    struct ow_consumer_note *note;
+    r = c->inbox->ops->next_queued(c->inbox, c->replay_after, &letter, err);
+    if (r < 0)
+        return ow_consumer_side_failed(c, OW_SIDE_INBOX, err);
+    if (r == 0) {
+        c->replay_due_ms = now + LETTERS_EVERY_MS;
+        return 0;
+    }
+    letter.record.message.id = letter.id;
+    r = admit(c, c->replays, &letter.record.message, (uint64_t)letter.number, &note, err);
+    if (r < 0)
+        return r;
+    if (!note)
+        return ow_error_set(err, OW_ENOMEM, "out of memory");
+    note->partition = letter.record.partition;
+    note->offset = letter.record.offset;
+    c->replay_after = letter.number;
+    c->replay_due_ms = now + 1000 / c->options.replay_rate;
+    return 0;
+}
