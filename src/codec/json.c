@@ -370,20 +370,47 @@ static int find_child(struct ow_bytes value, struct ow_bytes element, struct ow_
     return token < 0 ? token : is_found;
 }
 
-int ow_json_lookup(struct ow_bytes text, struct ow_bytes path, struct ow_buf *to, struct ow_error *err)
+/* Where the value at a path stands. 1, 0, < 0. */
+static int find_path(struct ow_bytes text, struct ow_bytes path, struct ow_buf *scratch, struct ow_bytes *ret,
+                     struct ow_error *err)
 {
     if (!text.data)
         return 0;
     for (struct ow_bytes rest = path; rest.data;) {
         const char *dot = rest.size ? memchr(rest.data, '.', rest.size) : NULL;
         struct ow_bytes element = {rest.data, dot ? (size_t)(dot - rest.data) : rest.size};
-        int r = find_child(text, element, to, &text, err);
+        int r = find_child(text, element, scratch, &text, err);
         if (r <= 0)
             return r;
         rest = dot ? (struct ow_bytes){dot + 1, rest.size - element.size - 1} : OW_NULL_BYTES;
     }
+    *ret = text;
+    return 1;
+}
+
+int ow_json_lookup_any(struct ow_bytes text, struct ow_bytes path, struct ow_buf *to, struct ow_error *err)
+{
     struct ow_json json;
     struct ow_bytes found;
+    int r = find_path(text, path, to, &found, err);
+    if (r <= 0)
+        return r;
+    ow_json_init(&json, found);
+    int token = ow_json_next(&json, err);
+    if (token != OW_JSON_OBJECT_BEGIN && token != OW_JSON_ARRAY_BEGIN)
+        return ow_json_lookup(text, path, to, err);
+    ow_buf_add_bytes(to, found);
+    r = ow_buf_check(to, err);
+    return r < 0 ? r : 1;
+}
+
+int ow_json_lookup(struct ow_bytes text, struct ow_bytes path, struct ow_buf *to, struct ow_error *err)
+{
+    struct ow_json json;
+    struct ow_bytes found;
+    int r = find_path(text, path, to, &text, err);
+    if (r <= 0)
+        return r;
     ow_json_init(&json, text);
     int token = ow_json_next(&json, err);
     if (token < 0 || token == OW_JSON_NULL)
@@ -394,11 +421,11 @@ int ow_json_lookup(struct ow_bytes text, struct ow_bytes path, struct ow_buf *to
     if (token != OW_JSON_STRING || !json.has_escapes) {
         ow_buf_add_bytes(to, json.text);
     } else {
-        int r = ow_json_string(&json, to, &found, err);
+        r = ow_json_string(&json, to, &found, err);
         if (r < 0)
             return r;
     }
-    int r = ow_buf_check(to, err);
+    r = ow_buf_check(to, err);
     return r < 0 ? r : 1;
 }
 

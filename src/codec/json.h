@@ -65,6 +65,9 @@ int ow_json_string(const struct ow_json *json, struct ow_buf *scratch, struct ow
    counts. 1: found; 0: null, or not there; < 0: not JSON, or an object or array is there (OW_EINVALID). */
 int ow_json_lookup(struct ow_bytes text, struct ow_bytes path, struct ow_buf *to, struct ow_error *err);
 
+/* The same, but an object or array is found too, as its JSON text. */
+int ow_json_lookup_any(struct ow_bytes text, struct ow_bytes path, struct ow_buf *to, struct ow_error *err);
+
 /* An object of headers, in its order: strings unescaped, numbers and booleans as their text, null as a null
    value, nested values as their JSON text. No headers: an empty object, JSON null, blank or null bytes.
    What is found points into `text` or `scratch` (which is appended to, and may move: see ow_json_string).

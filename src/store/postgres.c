@@ -39,6 +39,7 @@ struct ow_postgres {
     int32_t timeout_ms;
     struct ow_statement *statements, *running;
     uint64_t next_name;
+    size_t queued;
     int64_t changes;
     int64_t look_ms, next_look_ms;
     bool has_lock;
@@ -117,8 +118,7 @@ static void add_text(struct ow_buf *to, const struct ow_value *v)
 }
 
 /* Text must end in NUL for libpq, so that it is copied; bytes go as they are. */
-static int postgres_start(struct ow_statement *statement, const struct ow_value *values, size_t count,
-                          struct ow_error *err)
+static int send(struct ow_statement *statement, const struct ow_value *values, size_t count, struct ow_error *err)
 {
     struct ow_postgres *s = statement->store;
     const char *texts[PARAMETERS_MAX];
@@ -126,7 +126,6 @@ static int postgres_start(struct ow_statement *statement, const struct ow_value 
     size_t at[PARAMETERS_MAX];
     if (count > PARAMETERS_MAX)
         return ow_error_set(err, OW_EINTERNAL, "a statement with %zu parameters", count);
-    stop_running(s);
     ow_buf_clear(&statement->scratch);
     for (size_t i = 0; i < count; i++) {
         const struct ow_value *v = &values[i];
@@ -147,12 +146,98 @@ static int postgres_start(struct ow_statement *statement, const struct ow_value 
         texts[i] = values[i].kind == OW_VALUE_NULL   ? NULL
                    : values[i].kind == OW_VALUE_BLOB ? values[i].bytes.data
                                                      : statement->scratch.data + at[i];
-    if (!PQsendQueryPrepared(s->conn, statement->name, (int)count, texts, lengths, formats, 0) ||
-        !PQsetSingleRowMode(s->conn))
+    if (!PQsendQueryPrepared(s->conn, statement->name, (int)count, texts, lengths, formats, 0))
         return ow_postgres_fail(s->conn, NULL, s->shown, err);
-    s->running = statement;
     return 0;
 }
+
+static int postgres_start(struct ow_statement *statement, const struct ow_value *values, size_t count,
+                          struct ow_error *err)
+{
+    struct ow_postgres *s = statement->store;
+    stop_running(s);
+    int r = send(statement, values, count, err);
+    if (r == 0 && !PQsetSingleRowMode(s->conn))
+        r = ow_postgres_fail(s->conn, NULL, s->shown, err);
+    if (r == 0)
+        s->running = statement;
+    return r;
+}
+
+/* --- the pipeline ------------------------------------------------------------------------------------- */
+
+static int postgres_queue(struct ow_statement *statement, const struct ow_value *values, size_t count,
+                          struct ow_error *err)
+{
+    struct ow_postgres *s = statement->store;
+    if (s->queued >= OW_STORE_QUEUE_MAX)
+        return ow_error_set(err, OW_EINTERNAL, "more than %d statements queued", OW_STORE_QUEUE_MAX);
+    if (s->queued == 0) {
+        stop_running(s);
+        if (!PQenterPipelineMode(s->conn))
+            return ow_postgres_fail(s->conn, NULL, s->shown, err);
+    }
+    int r = send(statement, values, count, err);
+    s->queued += r == 0;
+    if (s->queued == 0)
+        (void)PQexitPipelineMode(s->conn);
+    return r;
+}
+
+/* The result of one of them, and the NULL behind it. The first failure stays. */
+static int take_queued(struct ow_postgres *s, struct ow_store_failure *failure, bool *ret_is_sync, struct ow_error *err)
+{
+    PGresult *result = NULL, *end = NULL;
+    int r = ow_postgres_result(s->conn, s->shown, s->timeout_ms + GRACE_MS, &result, err);
+    if (r < 0)
+        return r;
+    ExecStatusType status = result ? PQresultStatus(result) : PGRES_FATAL_ERROR;
+    *ret_is_sync = status == PGRES_PIPELINE_SYNC;
+    if (status == PGRES_FATAL_ERROR) {
+        const char *state = result ? PQresultErrorField(result, PG_DIAG_SQLSTATE) : NULL;
+        (void)snprintf(failure->class, sizeof failure->class, "%s", state ? state : "");
+        r = ow_postgres_fail(s->conn, result, s->shown, err);
+    }
+    PQclear(result);
+    if (!*ret_is_sync && PQstatus(s->conn) == CONNECTION_OK) {
+        struct ow_error ignored;
+        if (ow_postgres_result(s->conn, s->shown, GRACE_MS, &end, &ignored) == 0)
+            PQclear(end);
+    }
+    return r;
+}
+
+static int postgres_finish(struct ow_store *store, struct ow_store_failure *failure, struct ow_error *err)
+{
+    struct ow_postgres *s = self_of(store);
+    struct ow_store_failure unwanted;
+    struct ow_error end = {0}, later;
+    bool is_sync = false;
+    size_t count = s->queued;
+    failure = failure ? failure : &unwanted;
+    *failure = (struct ow_store_failure){.index = count};
+    if (count == 0)
+        return 0;
+    s->queued = 0;
+    if (!PQpipelineSync(s->conn))
+        return ow_postgres_fail(s->conn, NULL, s->shown, err);
+    for (size_t i = 0; !is_sync && i <= count; i++) {
+        struct ow_store_failure this = {0};
+        int r = take_queued(s, &this, &is_sync, end.code < 0 ? &later : &end);
+        if (r < 0 && failure->index == count && i < count) {
+            *failure = this;
+            failure->index = i;
+        }
+        if (PQstatus(s->conn) != CONNECTION_OK) {
+            failure->index = count;
+            break;
+        }
+    }
+    (void)PQexitPipelineMode(s->conn);
+    return end.code < 0 ? ow_error_set(err, end.code, "%s", end.text) : 0;
+}
+
+/* --- rows ----------------------------------------------------------------------------------------------- */
 
 static int hex_of(char c)
 {
@@ -400,6 +485,8 @@ static const struct ow_store_ops postgres_ops = {
     .row = postgres_row,
     .stop = postgres_stop,
     .discard = postgres_discard,
+    .queue = postgres_queue,
+    .finish = postgres_finish,
     .script = postgres_script,
     .begin = postgres_begin,
     .commit = postgres_commit,

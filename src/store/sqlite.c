@@ -57,6 +57,9 @@ struct ow_sqlite {
     int64_t last_data_version;
     int64_t look_ms, next_look_ms, next_stat_ms, next_truncate_ms;
     int64_t busy_since_ms;
+    size_t queued; /* since the last finish() */
+    struct ow_error queue_error;
+    char queue_class[32];
     int wal_pages, page_size;
     dev_t device;
     ino_t inode;
@@ -229,6 +232,40 @@ static void sqlite_discard(struct ow_statement *statement)
     *at = statement->next;
     (void)sqlite3_finalize(statement->handle);
     free(statement);
+}
+
+/* SQLite has nobody to wait for. After a failure the rest is passed over. */
+static int sqlite_queue(struct ow_statement *statement, const struct ow_value *values, size_t count,
+                        struct ow_error *err)
+{
+    struct ow_sqlite *s = statement->store;
+    int r = 0;
+    (void)err;
+    if (s->queue_error.code < 0)
+        return 0;
+    r = sqlite_start(statement, values, count, &s->queue_error);
+    while (r >= 0 && (r = sqlite_row(statement, NULL, 0, &s->queue_error)) == 1) {
+        /* its rows are nobody's */
+    }
+    if (r < 0) {
+        const char *name = sqlite3_errstr(sqlite3_errcode(s->db));
+        (void)snprintf(s->queue_class, sizeof s->queue_class, "%s", name);
+    } else
+        s->queued++;
+    return 0;
+}
+
+static int sqlite_finish(struct ow_store *store, struct ow_store_failure *failure, struct ow_error *err)
+{
+    struct ow_sqlite *s = self_of(store);
+    struct ow_error end = s->queue_error;
+    if (failure) {
+        *failure = (struct ow_store_failure){.index = s->queued};
+        (void)snprintf(failure->class, sizeof failure->class, "%s", end.code < 0 ? s->queue_class : "");
+    }
+    s->queued = 0;
+    s->queue_error = (struct ow_error){0};
+    return end.code < 0 ? ow_error_set(err, end.code, "%s", end.text) : 0;
 }
 
 static int sqlite_script(struct ow_store *store, const char *sql, struct ow_error *err)
@@ -569,6 +606,8 @@ static const struct ow_store_ops sqlite_ops = {
     .row = sqlite_row,
     .stop = sqlite_stop,
     .discard = sqlite_discard,
+    .queue = sqlite_queue,
+    .finish = sqlite_finish,
     .script = sqlite_script,
     .begin = sqlite_begin,
     .commit = sqlite_commit,
