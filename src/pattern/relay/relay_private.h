@@ -10,6 +10,26 @@ static inline int64_t ow_relay_now_ms(const struct ow_relay *relay)
     return relay->options.world.now_ms(relay->options.world.context);
 }
 
+/* relay.c */
+/* Fills in topic and key; an error says why the message can never be sent. 1: it is dropped. */
+int ow_relay_make_fit(struct ow_relay *relay, struct ow_message *m, struct ow_error *err);
+
+/* relay_aside.c */
+void ow_relay_settle(struct ow_relay *relay, struct ow_slot *slot, bool is_aside);
+void ow_relay_back_off(struct ow_relay *relay, struct ow_slot *slot, bool counts);
+/* The message leaves the stream with its reason on record. If that cannot be recorded now it stays in the
+   window, is tried again, and comes back here. */
+int ow_relay_set_aside(struct ow_relay *relay, struct ow_slot *slot, const char *reason, struct ow_error *err);
+
+/* relay_send.c */
+/* A broker with transactions remembers the batches of one unconfirmed step, no more. And without an open
+   source another relay may be at work. */
+bool ow_relay_may_send(const struct ow_relay *relay);
+int ow_relay_send_all(struct ow_relay *relay, struct ow_error *err);
+
+/* relay_receipt.c */
+int ow_relay_take_receipts(struct ow_relay *relay, struct ow_error *err);
+
 /* relay_open.c */
 int64_t ow_relay_delay_ms(const struct ow_relay *relay, const struct ow_retry_policy *policy, uint32_t failures);
 void ow_relay_tell(struct ow_relay *relay, enum ow_relay_event event, const char *text);
