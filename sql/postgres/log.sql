@@ -43,7 +43,8 @@ SELECT b.type, t.typname, CASE WHEN t.typcategory = 'A' THEN t.typelem ELSE 0 EN
        coalesce(e.typtype, t.typtype) = 'e',
        (SELECT string_agg(l.enumlabel, ',' ORDER BY l.enumsortorder) FROM pg_enum l WHERE l.enumtypid = coalesce(e.oid, t.oid)),
        coalesce(a.attnotnull, false) OR coalesce(p.oid IS NOT NULL, false),
-       CASE WHEN a.attidentity = '' AND a.attgenerated = '' THEN pg_get_expr(d.adbin, d.adrelid) END
+       CASE WHEN a.attidentity = '' AND coalesce(to_jsonb(a) ->> 'attgenerated', '') = '' -- from 12 on
+            THEN pg_get_expr(d.adbin, d.adrelid) END
 FROM given g
 JOIN base b ON b.number = g.number
 LEFT JOIN pg_type t ON t.oid = b.type

@@ -151,6 +151,12 @@ int ow_pg_side_check_table(struct ow_pg_side *side, const char *schema, const ch
     if (PQntuples(result) == 0)
         return ow_error_set(err, OW_ENOTFOUND, "%s: there is no table %s.%s", side->shown, schema, table);
     *ret_is_partitioned = text_of(result, 1)[0] == 'p';
+    if (*ret_is_partitioned && PQserverVersion(side->conn) < 130000)
+        return ow_error_set(
+            err, OW_EUNSUPPORTED,
+            "%s: table %s.%s is partitioned, which the log can show as one table from PostgreSQL 13 on; "
+            "this is %d. Name a table without partitions",
+            side->shown, schema, table, PQserverVersion(side->conn) / 10000);
     const char *missing = with_any_columns ? NULL : ow_pg_layout_missing(&layout);
     if (missing)
         return ow_error_set(
