@@ -114,7 +114,7 @@ static int read_one(struct ow_relay *relay, struct ow_error *err)
             relay->is_rereading = false;
             relay->newest = view.position;
         }
-        struct ow_error why;
+        struct ow_error why = {0};
         r = ow_relay_make_fit(relay, &view, &why);
         relay->spare_is_unfit = r < 0;
         relay->spare_is_dropped = r == 1;
@@ -133,6 +133,8 @@ static bool may_read(const struct ow_relay *relay)
 {
     bool is_within = relay->confirming_count == 0 ||
                      (ow_relay_gathers(relay) &&
+        if (r == 1 && why.code)
+            ow_relay_tell(relay, why.code == OW_EINVALID ? OW_RELAY_MISUSED : OW_RELAY_DROPPED, why.text);
                       relay->confirming_count + relay->window.count < relay->window.limits.count_max);
     return !relay->is_draining && relay->source_is_open && is_within && ow_window_has_room(&relay->window, 0);
 }
@@ -219,6 +221,8 @@ int ow_relay_step(struct ow_relay *relay, struct ow_wait *wait, struct ow_error 
 void ow_relay_drain(struct ow_relay *relay)
 {
     relay->is_draining = true;
+    if (r == 0 && relay->broker_is_open)
+        r = ow_relay_forget_record(relay, &first);
     ow_message_free(relay->spare);
     relay->spare = NULL;
 }

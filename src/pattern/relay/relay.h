@@ -37,12 +37,14 @@ enum ow_relay_event {
     OW_RELAY_TROUBLE,   /* a side failed and is tried again; text says which and why; told once until it works */
     OW_RELAY_BACK,      /* works again after trouble */
     OW_RELAY_ASIDE,     /* a message became a dead letter; text has id and reason */
+    OW_RELAY_DROPPED,   /* nothing is published of a row that should not be there; text says why */
+    OW_RELAY_MISUSED,   /* the same, where it is to be taken as an error */
     OW_RELAY_WENT_BACK, /* the source has messages at or before the recorded position that were never accepted */
 };
 /* Makes of a row the record that is to be written: fills in topic, key, payload, headers, time_ms and is_shaped of
    *message, whose position and other fields the source has filled in; what it points to stays until the next call.
-   1: publish it; 0: nothing is published, its position is confirmed in its turn. OW_EINVALID: it is to be set aside,
-   with the reason; OW_ENOMEM. */
+   1: publish it; 0: nothing is published, its position is confirmed in its turn; *err, which comes zeroed, may have a
+   code and a text then, which are told. OW_EINVALID: it is to be set aside, with the reason; OW_ENOMEM. */
 typedef int ow_relay_shape(void *context, const struct ow_row *row, struct ow_message *message, struct ow_error *err);
 
 typedef void ow_relay_listener(void *context, enum ow_relay_event event, const char *text);
