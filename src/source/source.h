@@ -51,6 +51,12 @@ struct ow_source_ops {
     int (*set_aside)(struct ow_source *source, const struct ow_message *message, const char *reason, uint32_t attempts,
                      struct ow_error *err);
 
+    /* For a relay that parks. 1: an earlier message of its key is a dead letter, or was one and is on its way again
+       behind this message; so this one became a dead letter behind it, and is confirmed later like any other. 0:
+       nothing stands before it. Durable, and known again after the next open(); cheap where the key has no dead letter.
+     */
+    int (*park)(struct ow_source *source, const struct ow_message *message, struct ow_error *err);
+
     void (*wait)(struct ow_source *source, struct ow_wait *wait);
     /* What has to be done on time while the source is open, also while nothing is read because the broker is
        blocked: a lease is renewed, a server is told that its reader lives. Called at every step of the relay;
@@ -75,6 +81,7 @@ struct ow_source {
     /* Set by a log, before its next message is there: it goes on elsewhere, perhaps before the position that a broker
        keeps, which counts no more. The relay makes the broker forget it, and then clears this. */
     bool has_gone_back;
+    bool parks;      /* set by the relay before open(): park() will be asked about every message with a key */
 };
 
 /* --- an outbox table in a store, by polling (outbox_polling.c) --------------------------------------- */

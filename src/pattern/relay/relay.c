@@ -23,7 +23,10 @@ int ow_relay_init(struct ow_relay *relay, const struct ow_relay_options *options
     source->is_recorded = source->ops->is_log && (broker->ops->has_transactions || broker->ops->record_position);
     source->hurries = options->ends_at_end;
     struct ow_window_limits window = options->window;
-    window.keeps_order = broker->ops->keeps_order;
+    source->parks = options->parks;
+    if (options->parks && !source->ops->park)
+        return ow_error_set(err, OW_EUNSUPPORTED, "%s cannot park messages", source->ops->name);
+    window.keeps_order = broker->ops->keeps_order && !options->parks;
     int r = ow_route_init(&relay->topic,
                           ow_bytes_of(options->topic ? options->topic : "outbox.event.${!aggregatetype}"), err);
     if (r == 0)

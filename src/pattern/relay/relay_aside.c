@@ -15,11 +15,14 @@ void ow_relay_settle(struct ow_relay *relay, struct ow_slot *slot, bool is_aside
 
 void ow_relay_back_off(struct ow_relay *relay, struct ow_slot *slot, bool counts)
 {
+    const struct ow_retry_policy *policy = &relay->options.retry;
     uint32_t failures = slot->failures + counts;
+    int64_t delay_ms = ow_relay_delay_ms(relay, policy, failures ? failures : 1);
+    int64_t left_ms = policy->elapsed_max_ms - (relay->well_ms - slot->failing_ms);
+    if (policy->elapsed_max_ms && failures && left_ms < delay_ms) /* the last attempt is at the end of its time */
+        delay_ms = left_ms > 1 ? left_ms : 1;
     relay->counters.retried += counts;
-    ow_window_retry(&relay->window, slot,
-                    ow_relay_now_ms(relay) + ow_relay_delay_ms(relay, &relay->options.retry, failures ? failures : 1),
-                    counts);
+    ow_window_retry(&relay->window, slot, ow_relay_now_ms(relay) + delay_ms, counts);
 }
 
 int ow_relay_set_aside(struct ow_relay *relay, struct ow_slot *slot, const char *reason, struct ow_error *err)
@@ -42,4 +45,22 @@ int ow_relay_set_aside(struct ow_relay *relay, struct ow_slot *slot, const char 
     }
     ow_relay_settle(relay, slot, true);
     return 0;
+}
+
+int ow_relay_park(struct ow_relay *relay, struct ow_slot *slot, struct ow_error *err)
+{
+    if (!relay->options.parks || !slot->message->key.data || slot->is_dropped)
+        return 0;
+    int r = relay->source_is_open ? relay->source->ops->park(relay->source, slot->message, err) : OW_EAGAIN;
+    if (r == 0)
+        return 0;
+    if (r < 0) {
+        ow_relay_back_off(relay, slot, false);
+        r = relay->source_is_open ? ow_relay_source_failed(relay, err) : 0;
+        return r < 0 ? r : 1;
+    }
+    OW_CRASH_POINT(RELAY_AFTER_ASIDE);
+    relay->counters.parked++;
+    ow_relay_settle(relay, slot, true);
+    return 1;
 }

@@ -21,6 +21,9 @@ void ow_relay_back_off(struct ow_relay *relay, struct ow_slot *slot, bool counts
    window, is tried again, and comes back here. */
 int ow_relay_set_aside(struct ow_relay *relay, struct ow_slot *slot, const char *reason, struct ow_error *err);
 
+/* 1: it was put behind a dead letter of its key, or could not be now and waits; 0: nothing stands before it. */
+int ow_relay_park(struct ow_relay *relay, struct ow_slot *slot, struct ow_error *err);
+
 /* relay_send.c */
 /* A broker with transactions remembers the batches of one unconfirmed step, no more. And without an open
    source another relay may be at work. */
@@ -28,6 +31,8 @@ bool ow_relay_may_send(const struct ow_relay *relay);
 int ow_relay_send_all(struct ow_relay *relay, struct ow_error *err);
 
 /* relay_receipt.c */
+/* The broker was opened: time counts from here. */
+void ow_relay_note_open(struct ow_relay *relay);
 int ow_relay_take_receipts(struct ow_relay *relay, struct ow_error *err);
 
 /* relay_open.c */

@@ -137,11 +137,14 @@ bool ow_relay_may_send(const struct ow_relay *relay)
 /* 1: go on with the next; 0: no more now; < 0: the relay ends. */
 static int send_or_set_aside(struct ow_relay *relay, struct ow_slot *slot, struct ow_error *err)
 {
+    int r = ow_relay_park(relay, slot, err);
+    if (r != 0)
+        return r;
     if (slot->is_unfit) {
-        int r = set_unfit_aside(relay, slot, err);
+        r = set_unfit_aside(relay, slot, err);
         return r < 0 ? r : 1;
     }
-    int r = slot->is_dropped ? drop(relay, slot, err) : send_one(relay, slot, err);
+    r = slot->is_dropped ? drop(relay, slot, err) : send_one(relay, slot, err);
     if (r < 0) {
         r = ow_relay_broker_failed(relay, err);
         return r < 0 ? r : 0;
