@@ -121,6 +121,8 @@ static int read_one(struct ow_relay *relay, struct ow_error *err)
         r = ow_relay_make_fit(relay, &view, &why);
         relay->spare_is_unfit = r < 0;
         relay->spare_is_dropped = r == 1;
+        if (r == 1 && why.code)
+            ow_relay_tell(relay, why.code == OW_EINVALID ? OW_RELAY_MISUSED : OW_RELAY_DROPPED, why.text);
         if (relay->spare_is_unfit && why.code == OW_ENOMEM)
             return ow_error_set(err, OW_ENOMEM, "%s", why.text);
         relay->spare = ow_message_copy(&view);
@@ -136,8 +138,6 @@ static bool may_read(const struct ow_relay *relay)
 {
     bool is_within = relay->confirming_count == 0 ||
                      (ow_relay_gathers(relay) &&
-        if (r == 1 && why.code)
-            ow_relay_tell(relay, why.code == OW_EINVALID ? OW_RELAY_MISUSED : OW_RELAY_DROPPED, why.text);
                       relay->confirming_count + relay->window.count < relay->window.limits.count_max);
     return !relay->is_draining && relay->source_is_open && is_within && ow_window_has_room(&relay->window, 0);
 }
@@ -207,6 +207,8 @@ int ow_relay_step(struct ow_relay *relay, struct ow_wait *wait, struct ow_error 
     if (r == 1)
         r = read_all(relay, &first);
     if (r == 0 && relay->broker_is_open)
+        r = ow_relay_forget_record(relay, &first);
+    if (r == 0 && relay->broker_is_open)
         r = ow_relay_send_all(relay, &first);
     if (r == 0 && relay->broker_is_open)
         r = ow_relay_take_receipts(relay, &first);
@@ -224,8 +226,6 @@ int ow_relay_step(struct ow_relay *relay, struct ow_wait *wait, struct ow_error 
 void ow_relay_drain(struct ow_relay *relay)
 {
     relay->is_draining = true;
-    if (r == 0 && relay->broker_is_open)
-        r = ow_relay_forget_record(relay, &first);
     ow_message_free(relay->spare);
     relay->spare = NULL;
 }
