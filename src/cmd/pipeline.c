@@ -28,9 +28,9 @@ struct ow_pipeline {
     atomic_bool stops, has_ended;
     int64_t aside_since_ms;
     uint64_t aside_lines, aside_left_out;
-};
     int64_t dropped_since_ms;
     uint64_t dropped_lines;
+};
 
 /* --- the log --------------------------------------------------------------------------------------- */
 
@@ -59,7 +59,6 @@ static void tell_aside(struct ow_pipeline *p, const char *text)
         p->aside_left_out++;
 }
 
-static void on_event(void *context, enum ow_relay_event event, const char *text)
 static void tell_dropped(struct ow_pipeline *p, enum ow_log_level level, const char *text)
 {
     int64_t now = ow_clock_monotonic_ms();
@@ -71,6 +70,7 @@ static void tell_dropped(struct ow_pipeline *p, enum ow_log_level level, const c
         ow_log(level, "dropped", "relay", p->name, "reason", text, NULL);
 }
 
+static void on_event(void *context, enum ow_relay_event event, const char *text)
 {
     struct ow_pipeline *p = context;
     switch (event) {
@@ -89,11 +89,11 @@ static void tell_dropped(struct ow_pipeline *p, enum ow_log_level level, const c
     case OW_RELAY_ASIDE:
         tell_aside(p, text);
         break;
-    case OW_RELAY_WENT_BACK:
     case OW_RELAY_DROPPED:
     case OW_RELAY_MISUSED:
         tell_dropped(p, event == OW_RELAY_DROPPED ? OW_LOG_WARN : OW_LOG_ERROR, text);
         break;
+    case OW_RELAY_WENT_BACK:
         ow_log(OW_LOG_WARN, "the source went back in time", "relay", p->name, "reason", text, NULL);
         break;
     }
