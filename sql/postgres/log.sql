@@ -43,7 +43,8 @@ SELECT b.type, t.typname, CASE WHEN t.typcategory = 'A' THEN t.typelem ELSE 0 EN
        coalesce(e.typtype, t.typtype) = 'e',
        (SELECT string_agg(l.enumlabel, ',' ORDER BY l.enumsortorder) FROM pg_enum l WHERE l.enumtypid = coalesce(e.oid, t.oid)),
        coalesce(a.attnotnull, false) OR coalesce(p.oid IS NOT NULL, false),
-       CASE WHEN a.attidentity = '' AND a.attgenerated = '' THEN pg_get_expr(d.adbin, d.adrelid) END
+       CASE WHEN a.attidentity = '' AND coalesce(to_jsonb(a) ->> 'attgenerated', '') = '' -- from 12 on
+            THEN pg_get_expr(d.adbin, d.adrelid) END
 FROM given g
 JOIN base b ON b.number = g.number
 LEFT JOIN pg_type t ON t.oid = b.type
@@ -61,9 +62,12 @@ SELECT p.pubinsert, to_jsonb(p) ->> 'pubviaroot',
                WHERE t.pubname = p.pubname AND t.schemaname = $2::text AND t.tablename = $3::text)
 FROM pg_publication p WHERE p.pubname = $1::text;
 
--- The statement that makes it, with every name quoted. $4: the table is partitioned.
--- name: publication_of_table
-SELECT format('CREATE PUBLICATION %I FOR TABLE %I.%I WITH (publish = ''insert''%s)', $1::text, $2::text, $3::text,
+-- The statement that makes it, with every name quoted. $2, $3: schemas and names of the tables. $4: one of them is
+-- partitioned.
+-- name: publication_of_tables
+SELECT format('CREATE PUBLICATION %I FOR TABLE %s WITH (publish = ''insert''%s)', $1::text,
+              (SELECT string_agg(format('%I.%I', schema, name), ', ' ORDER BY number)
+               FROM unnest($2::text[], $3::text[]) WITH ORDINALITY AS u (schema, name, number)),
               CASE WHEN $4::boolean THEN ', publish_via_partition_root = true' ELSE '' END);
 
 -- Logical messages belong to no table, but the plugin wants a publication that is there.

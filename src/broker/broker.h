@@ -11,7 +11,7 @@
  * without a receipt is forgotten by the broker and the caller sends it again.
  *
  * keeps_order: what was sent first is accepted first, the broker's own retries included; when a message
- * comes back as RETRY, so does every later one of its key that was in flight.
+ * comes back as RETRY or LATER, so does every later one of its key that was in flight.
  */
 #ifndef OW_BROKER_BROKER_H
 #define OW_BROKER_BROKER_H
@@ -21,7 +21,10 @@
 
 enum ow_verdict {
     OW_ACCEPTED,
-    OW_RETRY,    /* not accepted, or not known to be; the same message may be accepted later */
+    OW_RETRY, /* not accepted, or not known to be, for its own sake (its topic is missing) or that of an earlier one of
+                 its key; the same message may be accepted later, and is set aside if that takes too long */
+    OW_LATER, /* not accepted, or not known to be: the broker as a whole cannot (its disk is full). The message waits
+                 for as long as that takes */
     OW_REJECTED, /* this broker will never accept this message */
 };
 
@@ -68,7 +71,8 @@ struct ow_broker_ops {
        OW_EAGAIN: it has nowhere to keep it yet; after the next accepted message it has. */
     int (*record_position)(struct ow_broker *broker, const char *source, struct ow_position position,
                            struct ow_error *err);
-    /* What keeps it from working just now, though it goes on by itself and forgets nothing; NULL: nothing does.
+    /* What keeps it from working just now, though it goes on by itself and forgets nothing; NULL: nothing does. While
+       there is something, a RETRY counts as a LATER.
        The broker's own, until its next call. The slot is NULL for a broker that has no such times. */
     const char *(*trouble)(struct ow_broker *broker);
 };

@@ -145,9 +145,19 @@ static void widen(struct kafka *k)
 
 /* --- to a topic --------------------------------------------------------------------------------------- */
 
+/* What is known of its topic may be old if no broker can be reached: that is no fault of a message then. */
+static bool is_away(struct kafka *k)
+{
+    if (k->client.is_down)
+        fail(k, OW_EUNREACHABLE, k->client.reason[0] ? k->client.reason : "no broker can be reached");
+    return k->client.is_down;
+}
+
 static void fail_parked(struct kafka *k, struct ow_kafka_topic *topic, const char *reason)
 {
     topic->state = OW_KAFKA_TOPIC_NEW;
+    if (is_away(k))
+        return;
     for (const struct ow_kafka_parked *next; (next = ow_kafka_unpark(&topic->parking));)
         give(k, next->token, OW_RETRY, reason);
 }
@@ -174,6 +184,8 @@ static void hand_over(struct kafka *k, struct ow_kafka_topic *topic, const struc
     if (fate == OW_KAFKA_UNFIT) { /* alone, and here: nothing was sent */
         give(k, token, OW_REJECTED, rd_kafka_err2str(code));
     } else if (fate == OW_KAFKA_LATER && topic->state != OW_KAFKA_TOPIC_READY) {
+        if (is_away(k))
+            return;
         say_why_not(topic, code, why, sizeof why);
         give(k, token, OW_RETRY, why);
         fail_parked(k, topic, why);
@@ -323,6 +335,8 @@ static void take_failure(struct kafka *k, const rd_kafka_message_t *report, stru
             fail(k, OW_EIO, "opened anew after a message was refused");
         break;
     case OW_KAFKA_LATER:
+        if (is_scout && is_away(k))
+            break;
         if (is_scout) {
             say_why_not(topic, report->err, why, sizeof why);
             give(k, token, OW_RETRY, why);

@@ -177,12 +177,12 @@ static int file_send(struct ow_broker *broker, const struct ow_message *message,
 
 /* --- step --------------------------------------------------------------------------------------------- */
 
-/* Everything without a verdict comes back, with the text of the error. */
+/* Everything without a verdict comes back, with the text of the error: it is the file that is at fault. */
 static void retry_all(struct file_broker *b, const struct ow_error *why)
 {
     (void)snprintf(b->reason, sizeof b->reason, "%.*s", (int)sizeof b->reason - 1, why->text);
     for (; b->first + b->decided < b->count; b->decided++)
-        b->sent[b->first + b->decided].verdict = OW_RETRY;
+        b->sent[b->first + b->decided].verdict = OW_LATER;
     b->is_failing = b->decided > 0;
     drop_lines(b);
 }

@@ -28,6 +28,8 @@ struct ow_pipeline {
     atomic_bool stops, has_ended;
     int64_t aside_since_ms;
     uint64_t aside_lines, aside_left_out;
+    int64_t dropped_since_ms;
+    uint64_t dropped_lines;
 };
 
 /* --- the log --------------------------------------------------------------------------------------- */
@@ -57,6 +59,17 @@ static void tell_aside(struct ow_pipeline *p, const char *text)
         p->aside_left_out++;
 }
 
+static void tell_dropped(struct ow_pipeline *p, enum ow_log_level level, const char *text)
+{
+    int64_t now = ow_clock_monotonic_ms();
+    if (now - p->dropped_since_ms >= ASIDE_LINES_MS) {
+        p->dropped_since_ms = now;
+        p->dropped_lines = 0;
+    }
+    if (p->dropped_lines++ < ASIDE_LINES_MAX)
+        ow_log(level, "dropped", "relay", p->name, "reason", text, NULL);
+}
+
 static void on_event(void *context, enum ow_relay_event event, const char *text)
 {
     struct ow_pipeline *p = context;
@@ -75,6 +88,10 @@ static void on_event(void *context, enum ow_relay_event event, const char *text)
         break;
     case OW_RELAY_ASIDE:
         tell_aside(p, text);
+        break;
+    case OW_RELAY_DROPPED:
+    case OW_RELAY_MISUSED:
+        tell_dropped(p, event == OW_RELAY_DROPPED ? OW_LOG_WARN : OW_LOG_ERROR, text);
         break;
     case OW_RELAY_WENT_BACK:
         ow_log(OW_LOG_WARN, "the source went back in time", "relay", p->name, "reason", text, NULL);

@@ -9,6 +9,8 @@ struct relay_options {
     int64_t wait_ms, messages_max, bytes_max, payload_max;
     bool until_end, exactly_once, accepts_gap;
     const char *outbox, *slot;
+    int64_t elapsed_max_ms;
+    bool parks;
     int by, prune; /* indexes in `bys` and `prunes` */
 };
 
@@ -42,6 +44,11 @@ static const struct ow_flag flags[] = {
      offsetof(struct relay_options, exactly_once), NULL, 0, 0},
     {"wait", 'w', "DURATION", OW_FLAG_DURATION, "0", "at the start, how long to wait for a side that cannot be reached",
      offsetof(struct relay_options, wait_ms), NULL, 0, 0},
+    {"max-elapsed", 0, "DURATION", OW_FLAG_DURATION, "30s",
+     "a message that the broker does not take for so long is set aside; 0: it is tried for ever",
+     offsetof(struct relay_options, elapsed_max_ms), NULL, 0, 0},
+    {"park", 0, NULL, OW_FLAG_BOOL, NULL, "set aside what follows a dead letter of its key, behind it",
+     offsetof(struct relay_options, parks), NULL, 0, 0},
     {"window-messages", 0, "N", OW_FLAG_INTEGER, "10000", "at most so many messages in flight",
      offsetof(struct relay_options, messages_max), NULL, 1, 1000000},
     {"window-bytes", 0, "SIZE", OW_FLAG_SIZE, "16MiB", "at most so many bytes in flight",
@@ -108,6 +115,8 @@ static int new_pipeline(const struct relay_options *options, char *const *urls, 
     p.relay.window.bytes_max = (size_t)options->bytes_max;
     p.relay.limits.payload_bytes_max = (size_t)options->payload_max;
     p.relay.ends_at_end = options->until_end;
+    p.relay.retry.elapsed_max_ms = options->elapsed_max_ms;
+    p.relay.parks = options->parks;
     r = ow_config_new_source(&from, by, &log, &p.source, err);
     if (r < 0)
         return r;
@@ -148,9 +157,12 @@ const struct ow_command ow_command_relay = {
         "leaves the outbox only after the broker has accepted its message. Runs until it is stopped: SIGTERM waits for "
         "what "
         "is in flight and ends with 0; kill -9 at any moment loses nothing.\n\n"
-        "A message that can never be published (its payload over the limit, a header with a line break) is set aside "
-        "in "
-        "the table onewrite_dead_letter with the reason, and the others go on.\n\n"
+        "A message that can never be published (its payload over the limit, a header with a line break, a topic that "
+        "is "
+        "missing and cannot be made) is set aside in the table onewrite_dead_letter with the reason, at once or after "
+        "--max-elapsed, and the others go on; with --park those of its key wait behind it there. While the broker as a "
+        "whole is away everything waits and nothing is set aside. onewrite dlq shows what was set aside, and puts it "
+        "back.\n\n"
         "A second relay on the same outbox stands by and takes over when the first one ends, however it ends. Relays "
         "on a "
         "PostgreSQL outbox share the work by key, and what one of them had goes to the others when it ends.",

@@ -9,6 +9,10 @@
 #if OW_WITH_KAFKA
 #include <librdkafka/rdkafka.h>
 #endif
+#if OW_WITH_PCRE2
+#define PCRE2_CODE_UNIT_WIDTH 8
+#include <pcre2.h>
+#endif
 
 #include "cmd/output.h"
 #include "config/url.h"
@@ -41,6 +45,17 @@ static const char *postgres_library(char to[16])
     return to;
 }
 
+/* "10.42"; empty: the build has none. */
+static const char *regex_library(char to[64])
+{
+    to[0] = '\0';
+#if OW_WITH_PCRE2
+    (void)pcre2_config(PCRE2_CONFIG_VERSION, to); /* "10.42 2022-12-11", at most 24 bytes by its manual */
+    to[strcspn(to, " ")] = '\0';
+#endif
+    return to;
+}
+
 /* "sqlite" or "postgres, mariadb": the schemes of one kind that this build has, or those it has not. */
 static void add_list(struct ow_buf *to, enum ow_url_kind kind, bool is_supported)
 {
@@ -54,13 +69,15 @@ static void add_list(struct ow_buf *to, enum ow_url_kind kind, bool is_supported
 
 static void print_text(struct ow_buf *to)
 {
-    char libpq[16];
+    char libpq[16], pcre2[64];
     ow_buf_printf(to, "onewrite %s (%s build)\n", OW_VERSION, OW_PRESET);
     ow_buf_printf(to, "libraries:  SQLite %s, libyaml %s", sqlite3_libversion(), yaml_get_version_string());
     if (*postgres_library(libpq))
         ow_buf_printf(to, ", libpq %s", libpq);
     if (kafka_library())
         ow_buf_printf(to, ", librdkafka %s", kafka_library());
+    if (*regex_library(pcre2))
+        ow_buf_printf(to, ", PCRE2 %s", pcre2);
     ow_buf_add_char(to, '\n');
     ow_buf_add_text(to, "stores:     ");
     add_list(to, OW_URL_STORE, true);
@@ -85,13 +102,15 @@ static void add_object(struct ow_buf *to, const char *name, enum ow_url_kind kin
 
 static void print_json(struct ow_buf *to)
 {
-    char libpq[16];
+    char libpq[16], pcre2[64];
     ow_buf_printf(to, "{\"version\":\"%s\",\"build\":\"%s\",\"libraries\":{\"sqlite\":\"%s\",\"libyaml\":\"%s\"",
                   OW_VERSION, OW_PRESET, sqlite3_libversion(), yaml_get_version_string());
     if (*postgres_library(libpq))
         ow_buf_printf(to, ",\"libpq\":\"%s\"", libpq);
     if (kafka_library())
         ow_buf_printf(to, ",\"librdkafka\":\"%s\"", kafka_library());
+    if (*regex_library(pcre2))
+        ow_buf_printf(to, ",\"pcre2\":\"%s\"", pcre2);
     ow_buf_add_char(to, '}');
     add_object(to, "stores", OW_URL_STORE);
     add_object(to, "brokers", OW_URL_BROKER);

@@ -18,7 +18,7 @@ struct ow_dbz_plan {
     bool has_envelope;
 };
 
-#define OW_DBZ_PLANS_MAX 64
+#define OW_DBZ_PLANS_MAX 128
 struct ow_dbz_plans {
     struct ow_dbz_plan *plans[OW_DBZ_PLANS_MAX];
     size_t count, last;

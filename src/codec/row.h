@@ -37,12 +37,22 @@ enum ow_row_op {
     OW_ROW_UPDATE,
     OW_ROW_DELETE,
     OW_ROW_TRUNCATE, /* no values */
+    OW_ROW_MESSAGE,  /* no row at all: a logical message, in `logical` */
+};
+
+struct ow_row_logical { /* pg_logical_emit_message() */
+    struct ow_bytes prefix, content, database;
+    bool is_transactional;
+    uint32_t transaction;              /* of a transactional one */
+    uint64_t lsn, previous_commit_lsn; /* 0: none was seen */
+    int64_t time_us;                   /* when it was committed, or read; microseconds since 1970 */
 };
 
 struct ow_row {
     enum ow_row_op op;
     const struct ow_row_table *table;
     const struct ow_bytes *values; /* one for each column; null bytes: NULL */
+    const struct ow_row_logical *logical;
 };
 
 #endif

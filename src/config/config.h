@@ -22,6 +22,8 @@ struct ow_config_place { /* a store or a broker */
     struct ow_url url; /* scheme NULL: its definition is wrong (never in a configuration that was given out) */
 };
 
+/* What becomes of later messages of a key that has a dead letter. */
+enum ow_relay_then { OW_RELAY_SKIP, OW_RELAY_PARK };
 enum ow_relay_by { OW_RELAY_BY_AUTO, OW_RELAY_BY_POLLING, OW_RELAY_BY_LOG, OW_RELAY_BY_MESSAGE };
 
 struct ow_config_log { /* what may be said of a source by log or by message; zeroed: nothing */
@@ -44,6 +46,7 @@ struct ow_config_relay {
     struct ow_message_limits limits;
     struct ow_window_limits window; /* keeps_order is left to the relay */
     struct ow_retry_policy retry;
+    uint32_t then; /* enum ow_relay_then */
 };
 
 struct ow_config {

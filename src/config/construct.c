@@ -94,4 +94,5 @@ void ow_config_set_relay_options(const struct ow_config_relay *relay, struct ow_
     options->limits = relay->limits;
     options->window = relay->window;
     options->retry = relay->retry;
+    options->parks = relay->then == OW_RELAY_PARK;
 }

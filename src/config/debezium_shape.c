@@ -3,6 +3,8 @@
 
 #include <stdlib.h>
 
+#include "base/units.h"
+
 #include "codec/debezium.h"
 
 struct shaper {
@@ -34,15 +36,46 @@ static int copy_options(const struct ow_debezium_options *from, struct ow_debezi
     return ow_error_set(err, OW_ENOMEM, "out of memory");
 }
 
+static int make_record(struct ow_debezium *router, const struct ow_row *row, struct ow_debezium_record *ret,
+                       struct ow_error *err)
+{
+    if (row->op != OW_ROW_MESSAGE)
+        return ow_debezium_route(router, row, ret, err);
+    const struct ow_debezium_message message = {
+        .prefix = row->logical->prefix,
+        .content = row->logical->content,
+        .database = row->logical->database,
+        .is_transactional = row->logical->is_transactional,
+        .transaction_id = row->logical->transaction,
+        .lsn = row->logical->lsn,
+        .previous_commit_lsn = row->logical->previous_commit_lsn,
+        .time_us = row->logical->time_us,
+        .now_us = ow_clock_wall_ms() * 1000,
+    };
+    return ow_debezium_pass(router, &message, ret, err);
+}
+
+/* What the row has not to say is an error only where the options say so. */
+static int drop(const struct ow_debezium *router, const struct ow_debezium_record *record, const struct ow_message *m,
+                struct ow_error *err)
+{
+    bool is_error = ow_debezium_options_of(router)->invalid_operation == OW_DBZ_INVALID_ERROR;
+    if (record->reason.data)
+        (void)ow_error_set(err, is_error ? OW_EINVALID : OW_EUNSUPPORTED, "message %.*s: %.*s", OW_PRINT(m->id),
+                           OW_PRINT(record->reason));
+    return 0;
+}
+
 static int shape(void *context, const struct ow_row *row, struct ow_message *m, struct ow_error *err)
 {
     struct shaper *shaper = context;
     struct ow_debezium_record record;
-    int r = ow_debezium_route(shaper->router, row, &record, err);
+    int r = make_record(shaper->router, row, &record, err);
     if (r < 0)
         return r;
+    m->defect = OW_NULL_BYTES; /* which columns there have to be is the router's to say */
     if (record.outcome == OW_DEBEZIUM_DROPPED)
-        return 0;
+        return drop(shaper->router, &record, m, err);
     if (record.id.data)
         m->id = record.id;
     else if (!m->id.data) /* whoever keeps messages by their ids must tell it from others */

@@ -15,6 +15,7 @@ static const char *const bys[] = {[OW_RELAY_BY_AUTO] = "auto",
                                   [OW_RELAY_BY_MESSAGE] = "message",
                                   NULL};
 static const char *const prunes[] = {[OW_PRUNE_AFTER_CONFIRM] = "after_confirm", [OW_PRUNE_NEVER] = "never", NULL};
+static const char *const thens[] = {[OW_RELAY_SKIP] = "skip", [OW_RELAY_PARK] = "park", NULL};
 static const char *const afters[] = {[OW_OUTBOX_DELETE] = "delete", [OW_OUTBOX_MARK] = "mark", NULL};
 
 static const struct ow_option log_options[] = {
@@ -146,8 +147,27 @@ static const struct ow_option retry_options[] = {
      .fallback = "0",
      .low = 0,
      .high = 1000000,
-     .help = "After so many failed attempts a message becomes a dead letter; 0: it is tried for ever.",
+     .help = "After so many failed attempts a message becomes a dead letter; 0: however many.",
      RELAY(relay.retry.attempts_max)},
+    {.key = "max_elapsed",
+     .type = OW_OPTION_DURATION,
+     .fallback = "30s",
+     .help = "After so long a message becomes a dead letter, or, where its key fills more than half of the\n"
+             "window, after its second attempt; 0: it is tried for ever. Time in which the broker as a\n"
+             "whole is away does not count: then everything waits.",
+     RELAY(relay.retry.elapsed_max_ms)},
+    {0},
+};
+
+static const struct ow_option dead_letter_options[] = {
+    {.key = "then",
+     .type = OW_OPTION_CHOICE,
+     .fallback = "skip",
+     .choices = thens,
+     .help = "What becomes of later messages of a key that has a dead letter. skip: they are published. park: they\n"
+             "are set aside behind it, so that onewrite dlq replay brings all of them back in order; at\n"
+             "most one message of a key is in flight then.",
+     RELAY(relay.then)},
     {0},
 };
 
@@ -203,6 +223,10 @@ const struct ow_option ow_relay_options[] = {
      .type = OW_OPTION_GROUP,
      .help = "What happens when a broker does not accept a message.",
      .group = retry_options},
+    {.key = "dead_letter",
+     .type = OW_OPTION_GROUP,
+     .help = "What happens around a message that cannot be published.",
+     .group = dead_letter_options},
     {.key = "window",
      .type = OW_OPTION_GROUP,
      .help = "How much may be on the way: the most that can be repeated after a crash.",

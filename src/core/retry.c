@@ -2,7 +2,7 @@
 #include "core/retry.h"
 
 const struct ow_retry_policy ow_retry_policy_default = {
-    .initial_ms = 100, .max_ms = 30000, .multiplier = 2, .jitter = 0.2, .attempts_max = 0};
+    .initial_ms = 100, .max_ms = 30000, .multiplier = 2, .jitter = 0.2, .attempts_max = 0, .elapsed_max_ms = 30000};
 
 int64_t ow_retry_delay_ms(const struct ow_retry_policy *policy, uint32_t failures, double dice)
 {
@@ -17,12 +17,12 @@ int64_t ow_retry_delay_ms(const struct ow_retry_policy *policy, uint32_t failure
     return delay < 1 ? 1 : (int64_t)delay;
 }
 
-enum ow_retry_decision ow_retry_decide(const struct ow_retry_policy *policy, uint32_t failures,
+enum ow_retry_decision ow_retry_decide(const struct ow_retry_policy *policy, uint32_t failures, int64_t elapsed_ms,
                                        enum ow_error_class class)
 {
     if (class == OW_CLASS_PERMANENT)
         return OW_RETRY_ASIDE;
-    if (policy->attempts_max && failures >= policy->attempts_max && class == OW_CLASS_RETRYABLE)
-        return OW_RETRY_ASIDE;
-    return OW_RETRY_AGAIN;
+    bool is_worn_out = (policy->attempts_max && failures >= policy->attempts_max) ||
+                       (policy->elapsed_max_ms && elapsed_ms >= policy->elapsed_max_ms);
+    return is_worn_out && class == OW_CLASS_RETRYABLE ? OW_RETRY_ASIDE : OW_RETRY_AGAIN;
 }

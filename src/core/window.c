@@ -22,6 +22,8 @@ struct ow_window_key {
     uint32_t sent;        /* how many of the chain are SENT */
     uint32_t ready, held; /* how many of it are READY, and HELD: without any nobody walks the chain for them */
     uint32_t retrying;    /* how many of the chain are being tried again */
+    uint32_t count;       /* all of the chain */
+    size_t bytes;
     uint32_t next_free;
 };
 
@@ -228,6 +230,10 @@ struct ow_slot *ow_window_admit(struct ow_window *w, struct ow_message *message)
             is_held = !w->limits.keeps_order || key->retrying > 0;
         }
     }
+    if (key_of(w, slot)) {
+        key_of(w, slot)->count++;
+        key_of(w, slot)->bytes += slot->size;
+    }
     if (is_held && !OW_MUTANT(KEY_NOT_HELD))
         hold(w, slot);
     else
@@ -290,6 +296,8 @@ static void unchain(struct ow_window *w, struct ow_slot *slot)
     uint32_t i = index_of(w, slot), previous = NONE;
     for (uint32_t at = key->first; at != i; at = w->slots[at].next_of_key)
         previous = at;
+    key->count--;
+    key->bytes -= slot->size;
     if (previous == NONE)
         key->first = slot->next_of_key;
     else
@@ -442,6 +450,12 @@ uint32_t ow_window_in_flight(const struct ow_window *w)
     return w->sent_count;
 }
 
+bool ow_window_is_hogged(const struct ow_window *w, const struct ow_slot *slot)
+{
+    const struct ow_window_key *key = key_of(w, slot);
+    return key && key->count > 1 && (key->count > w->limits.count_max / 2 || key->bytes > w->limits.bytes_max / 2);
+}
+
 uint64_t ow_window_next_open(const struct ow_window *w, uint64_t from)
 {
     uint64_t token = from > w->head ? from : w->head;
@@ -498,14 +512,18 @@ static const char *broken_counts(const struct ow_window *w, const struct ow_slot
     const struct ow_window_key *key = key_of(w, slot);
     if (!key || key->first != index_of(w, slot))
         return NULL;
-    uint32_t ready = 0, held = 0, sent = 0, retrying = 0;
+    uint32_t ready = 0, held = 0, sent = 0, retrying = 0, count = 0;
+    size_t bytes = 0;
     for (uint32_t i = key->first; i != NONE; i = w->slots[i].next_of_key) {
         ready += w->slots[i].state == OW_SLOT_READY;
         held += w->slots[i].state == OW_SLOT_HELD;
         sent += w->slots[i].state == OW_SLOT_SENT;
         retrying += w->slots[i].is_retrying;
+        count++;
+        bytes += w->slots[i].size;
     }
-    return ready == key->ready && held == key->held && sent == key->sent && retrying == key->retrying
+    return ready == key->ready && held == key->held && sent == key->sent && retrying == key->retrying &&
+                   count == key->count && bytes == key->bytes
                ? NULL
                : "a key counts its chain wrongly";
 }

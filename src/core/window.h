@@ -56,11 +56,12 @@ struct ow_slot {
     size_t size;
     uint32_t failures; /* attempts that failed */
     enum ow_slot_state state;
-    bool is_retrying; /* was in BACKOFF at least once */
-    bool is_aside;    /* settled by being set aside, not by being accepted */
-    bool is_unfit;    /* the caller's: it will never be sent, only set aside */
-    bool is_dropped;  /* the caller's: it will never be sent, only settled */
-    int64_t due_ms;   /* in BACKOFF: monotonic */
+    bool is_retrying;   /* was in BACKOFF at least once */
+    bool is_aside;      /* settled by being set aside, not by being accepted */
+    bool is_unfit;      /* the caller's: it will never be sent, only set aside */
+    bool is_dropped;    /* the caller's: it will never be sent, only settled */
+    int64_t due_ms;     /* in BACKOFF: monotonic */
+    int64_t failing_ms; /* the caller's: when it failed first */
     /* private to window.c */
     uint32_t key, next_of_key, list_next, list_previous;
 };
@@ -119,6 +120,10 @@ uint32_t ow_window_in_flight(const struct ow_window *window);
 /* The position up to which everything would be settled if all that is SENT were accepted now: what a
    broker with transactions stores beside them. False: there is no such position. */
 bool ow_window_position_if_accepted(const struct ow_window *window, struct ow_position *ret);
+
+/* Whether others wait behind messages of this slot's key: more than one of it is not settled, and they are more than
+   half of what the window may hold, in count or in bytes. */
+bool ow_window_is_hogged(const struct ow_window *window, const struct ow_slot *slot);
 
 /* The token of the oldest slot, at or after `from`, that is neither SENT nor SETTLED; if there is none, the
    token that the next message will get. */

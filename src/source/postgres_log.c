@@ -9,7 +9,9 @@
 #include "base/units.h"
 
 enum {
-    IDLE_EVERY_MS = 10000, /* how often a position without a message is offered */
+    IDLE_EVERY_MS = 5000,          /* how often a position without a message is offered */
+    IDLE_RECORDED_EVERY_MS = 2000, /* likewise, where a broker records it: that costs the database nothing */
+    IDLE_ASK_MS = 2000,            /* a server that was silent for so long is asked how far it is */
     ASK_EVERY_MS = 50,     /* how often the server is asked whether this was all */
     NOISE_BYTES = 1024,    /* so little written since our own record is no reason for another one */
 };
@@ -38,31 +40,44 @@ static int admit(struct ow_pg_log *log, struct ow_position position, int64_t seq
     return r;
 }
 
-/* Columns are what the reader of rows says they are: a message without one of ours is no defect. */
-static void lend_row(struct ow_pg_log *log, enum ow_row_op op, const struct ow_bytes *values, struct ow_message *m)
+/* Of the tables several may have a seq; only that of our own says which row to delete. */
+static int64_t seq_of(const struct ow_pg_log *log, const struct ow_pg_layout *layout, const struct ow_bytes *values)
+{
+    int64_t seq = ow_pg_rows_seq(layout, values);
+    return layout->outbox == log->own_outbox || log->rows.outbox_count == 1 ? seq : 0;
+}
+
+static void lend_row(struct ow_pg_log *log, enum ow_row_op op, int outbox, const struct ow_bytes *values,
+                     struct ow_message *m)
 {
     if (!log->options.wants_rows)
         return;
-    log->row = (struct ow_row){.op = op, .table = &log->table.table, .values = values};
+    log->row = (struct ow_row){.op = op, .table = &log->tables[outbox].table, .values = values};
     m->row = &log->row;
-    m->defect = OW_NULL_BYTES;
 }
 
 static int describe(struct ow_pg_log *log, const struct ow_pg_relation *relation, struct ow_error *err)
 {
     int r = ow_pg_rows_describe(&log->rows, relation, err);
-    if (r < 0 || !log->options.wants_rows || !ow_pg_rows_layout(&log->rows, relation->id)->is_outbox)
+    int outbox = r < 0 ? -1 : ow_pg_rows_layout(&log->rows, relation->id)->outbox;
+    if (outbox < 0 || !log->options.wants_rows)
         return r;
-    return ow_pg_table_describe(&log->table, &log->side, relation, err);
+    return ow_pg_table_describe(&log->tables[outbox], &log->side, relation, err);
+}
+
+/* Whether somebody else has published what stands there in the log: he was in the midst of this transaction. */
+static bool is_taken(const struct ow_pg_log *log, uint64_t lsn)
+{
+    return log->takeover.xid && log->takeover.xid == log->xid && lsn <= log->takeover.lsn;
 }
 
 /* An insert; where rows are wanted an update too. */
-static int take_row(struct ow_pg_log *log, const struct ow_pgoutput *change, struct ow_message *ret,
+static int take_row(struct ow_pg_log *log, const struct ow_pgoutput *change, uint64_t lsn, struct ow_message *ret,
                     struct ow_error *err)
 {
     const struct ow_pg_layout *layout = ow_pg_rows_layout(&log->rows, change->row.relation);
     struct ow_pg_tuple rest = change->row.new_row;
-    if (log->options.by_message || (layout && !layout->is_outbox))
+    if (log->options.by_message || (layout && layout->outbox < 0))
         return 0;
     if (!layout || rest.count != layout->column_count)
         return ow_error_set(err, OW_ECORRUPT, "%s: a row in the log does not fit what the log says of its table",
@@ -70,11 +85,11 @@ static int take_row(struct ow_pg_log *log, const struct ow_pgoutput *change, str
     for (unsigned i = 0; i < layout->column_count; i++)
         log->values[i] = ow_pg_next_value(&rest).bytes;
     struct ow_position position = next_position(log);
-    int r = admit(log, position, ow_pg_rows_seq(layout, log->values), err);
+    int r = is_taken(log, lsn) ? 0 : admit(log, position, seq_of(log, layout, log->values), err);
     if (r <= 0)
         return r;
-    ow_pg_rows_message(&log->rows, layout, log->values, log->time_ms, ret);
-    lend_row(log, change->kind == OW_PGOUTPUT_UPDATE ? OW_ROW_UPDATE : OW_ROW_INSERT, log->values, ret);
+    ow_pg_rows_message(&log->rows, layout, log->values, log->time_us / 1000, ret);
+    lend_row(log, change->kind == OW_PGOUTPUT_UPDATE ? OW_ROW_UPDATE : OW_ROW_INSERT, layout->outbox, log->values, ret);
     ret->position = position;
     return 1;
 }
@@ -86,31 +101,63 @@ static bool is_ours(const struct ow_pg_log *log, const struct ow_pgoutput *chang
            ow_bytes_is(change->message.prefix, OW_POSTGRES_MESSAGE_PREFIX);
 }
 
+static bool is_wanted(const struct ow_pg_log *log, const struct ow_pgoutput *change)
+{
+    return is_ours(log, change) ||
+           (log->options.wants_logical && !ow_bytes_is(change->message.prefix, OW_POSTGRES_MESSAGE_PREFIX));
+}
+
+static void lend_logical(struct ow_pg_log *log, const struct ow_pgoutput *change, struct ow_message *ret)
+{
+    bool is_inside = change->message.is_transactional;
+    log->logical = (struct ow_row_logical){
+        .prefix = change->message.prefix,
+        .content = change->message.content,
+        .database = ow_bytes_of(ow_pg_side_database(&log->side)),
+        .is_transactional = is_inside,
+        .transaction = log->xid,
+        .lsn = change->message.lsn,
+        .previous_commit_lsn = log->last_commit_lsn,
+        .time_us = is_inside ? log->time_us : ow_clock_wall_ms() * 1000,
+    };
+    log->row = (struct ow_row){.op = OW_ROW_MESSAGE, .logical = &log->logical};
+    *ret = (struct ow_message){.row = &log->row,
+                               .type = log->logical.prefix,
+                               .payload = log->logical.content,
+                               .time_ms = log->logical.time_us / 1000};
+}
+
 static int take_logical(struct ow_pg_log *log, const struct ow_pgoutput *change, struct ow_message *ret,
                         struct ow_error *err)
 {
-    if (!is_ours(log, change))
+    if (!is_wanted(log, change))
         return 0;
-    struct ow_position position = next_position(log);
-    int r = admit(log, position, 0, err);
+    bool is_inside = change->message.is_transactional;
+    struct ow_position position = is_inside ? next_position(log) : (struct ow_position){change->message.lsn - 1, 1};
+    int r = is_inside && is_taken(log, change->message.lsn) ? 0 : admit(log, position, 0, err);
+    if (!is_inside && r >= 0)
+        was_read(log, change->message.lsn);
     if (r <= 0)
         return r;
-    ow_pg_rows_logical(&log->rows, change->message.content, log->time_ms, ret);
+    if (is_ours(log, change))
+        ow_pg_rows_logical(&log->rows, change->message.content, log->time_us / 1000, ret);
+    else
+        lend_logical(log, change, ret);
     ret->position = position;
     return 1;
 }
 
 /* Of a transaction that has committed. 1: a message; 0: nothing for us. */
-static int take_change(struct ow_pg_log *log, const struct ow_pgoutput *change, struct ow_message *ret,
+static int take_change(struct ow_pg_log *log, const struct ow_pgoutput *change, uint64_t lsn, struct ow_message *ret,
                        struct ow_error *err)
 {
     switch (change->kind) {
     case OW_PGOUTPUT_RELATION:
         return describe(log, &change->relation, err);
     case OW_PGOUTPUT_INSERT:
-        return take_row(log, change, ret, err);
+        return take_row(log, change, lsn, ret, err);
     case OW_PGOUTPUT_UPDATE:
-        return log->options.wants_rows ? take_row(log, change, ret, err) : 0;
+        return log->options.wants_rows ? take_row(log, change, lsn, ret, err) : 0;
     case OW_PGOUTPUT_MESSAGE:
         return take_logical(log, change, ret, err);
     default:
@@ -120,39 +167,43 @@ static int take_change(struct ow_pg_log *log, const struct ow_pgoutput *change, 
 
 /* Of a transaction in progress: it waits for the end of that one. What the log says of a table holds, whatever becomes
    of the subtransaction in which it says so: it says it once. */
-static int put_aside(struct ow_pg_log *log, const struct ow_pgoutput *change, struct ow_bytes bytes,
+static int put_aside(struct ow_pg_log *log, const struct ow_pgoutput *change, const struct ow_pg_frame *frame,
                      struct ow_error *err)
 {
     bool is_relation = change->kind == OW_PGOUTPUT_RELATION;
     bool counts = is_relation || (change->kind == OW_PGOUTPUT_INSERT && !log->options.by_message) ||
                   (change->kind == OW_PGOUTPUT_UPDATE && log->options.wants_rows) ||
-                  (change->kind == OW_PGOUTPUT_MESSAGE && is_ours(log, change));
-    return counts ? ow_pg_spill_add(&log->spill, log->stream_xid, change->xid, is_relation, bytes, err) : 0;
+                  (change->kind == OW_PGOUTPUT_MESSAGE && is_wanted(log, change));
+    const struct ow_pg_change kept = {log->stream_xid, change->xid, is_relation, frame->start_lsn, frame->data};
+    return counts ? ow_pg_spill_add(&log->spill, &kept, err) : 0;
 }
 
-static void begin(struct ow_pg_log *log, uint64_t commit_lsn, int64_t time_us)
+static void begin(struct ow_pg_log *log, const struct ow_pgoutput *change)
 {
     log->is_inside = true;
-    log->commit_lsn = commit_lsn;
-    log->time_ms = time_us / 1000 + OW_PG_EPOCH_MS;
+    log->xid = change->xid;
+    log->commit_lsn = change->transaction.commit_lsn;
+    log->time_us = change->transaction.time_us + OW_PG_EPOCH_MS * 1000;
     log->ordinal = 0;
 }
 
 static void end(struct ow_pg_log *log, uint64_t end_lsn)
 {
     log->is_inside = log->is_replaying = false;
+    log->last_commit_lsn = end_lsn;
     was_read(log, end_lsn);
 }
 
-static int take_message(struct ow_pg_log *log, struct ow_bytes bytes, struct ow_message *ret, struct ow_error *err)
+static int take_message(struct ow_pg_log *log, const struct ow_pg_frame *frame, struct ow_message *ret,
+                        struct ow_error *err)
 {
     struct ow_pgoutput change;
-    int r = ow_pgoutput_read(bytes, log->is_in_stream, &change, err);
+    int r = ow_pgoutput_read(frame->data, log->is_in_stream, &change, err);
     if (r < 0)
         return ow_error_prefix(err, "%s", log->shown);
     switch (change.kind) {
     case OW_PGOUTPUT_BEGIN:
-        begin(log, change.transaction.commit_lsn, change.transaction.time_us);
+        begin(log, &change);
         return 0;
     case OW_PGOUTPUT_COMMIT:
         end(log, change.transaction.end_lsn);
@@ -167,27 +218,28 @@ static int take_message(struct ow_pg_log *log, struct ow_bytes bytes, struct ow_
     case OW_PGOUTPUT_STREAM_ABORT:
         return ow_pg_spill_abort(&log->spill, change.xid, change.abort.subxid, err);
     case OW_PGOUTPUT_STREAM_COMMIT:
-        begin(log, change.transaction.commit_lsn, change.transaction.time_us);
+        begin(log, &change);
         log->end_lsn = change.transaction.end_lsn;
         log->is_replaying = ow_pg_spill_read(&log->spill, change.xid);
         if (!log->is_replaying)
             end(log, log->end_lsn);
         return 0;
     default:
-        return log->is_in_stream ? put_aside(log, &change, bytes, err) : take_change(log, &change, ret, err);
+        return log->is_in_stream ? put_aside(log, &change, frame, err)
+                                 : take_change(log, &change, frame->start_lsn, ret, err);
     }
 }
 
 /* 1: a message of a transaction that was put aside; 0: that was all of it. */
 static int replay(struct ow_pg_log *log, struct ow_message *ret, struct ow_error *err)
 {
-    struct ow_bytes bytes;
+    struct ow_pg_change kept;
     struct ow_pgoutput change;
     int r;
-    while ((r = ow_pg_spill_next(&log->spill, &bytes, err)) == 1) {
-        r = ow_pgoutput_read(bytes, true, &change, err);
+    while ((r = ow_pg_spill_next(&log->spill, &kept, err)) == 1) {
+        r = ow_pgoutput_read(kept.bytes, true, &change, err);
         if (r == 0)
-            r = take_change(log, &change, ret, err);
+            r = take_change(log, &change, kept.lsn, ret, err);
         if (r == 1)
             OW_CRASH_POINT(LOG_MID_REPLAY);
         if (r != 0)
@@ -204,21 +256,22 @@ static int read_snapshot(struct ow_pg_log *log, struct ow_message *ret, struct o
     while ((r = ow_pg_snapshot_next(&log->snapshot, err)) == 1) {
         const struct ow_pg_layout *layout = &log->snapshot.layout;
         struct ow_position position = next_position(log);
-        r = admit(log, position, ow_pg_rows_seq(layout, log->snapshot.values), err);
+        r = admit(log, position, seq_of(log, layout, log->snapshot.values), err);
         if (r < 0)
             return r;
         if (r == 0)
             continue;
         OW_CRASH_POINT(LOG_MID_SNAPSHOT);
         if (log->options.wants_rows && !log->snapshot.is_described) {
-            r = ow_pg_table_describe_result(&log->table, &log->side, log->rows.schema, log->rows.table,
+            const struct ow_pg_outbox_table *outbox = &log->rows.outboxes[layout->outbox];
+            r = ow_pg_table_describe_result(&log->tables[layout->outbox], &log->side, outbox->schema, outbox->table,
                                             log->snapshot.batch, err);
             if (r < 0)
                 return r;
             log->snapshot.is_described = true;
         }
         ow_pg_rows_message(&log->rows, layout, log->snapshot.values, ow_clock_wall_ms(), ret);
-        lend_row(log, OW_ROW_SNAPSHOT, log->snapshot.values, ret);
+        lend_row(log, OW_ROW_SNAPSHOT, layout->outbox, log->snapshot.values, ret);
         ret->position = position;
         return 1;
     }
@@ -246,7 +299,7 @@ static int read_stream(struct ow_pg_log *log, struct ow_message *ret, struct ow_
                 was_read(log, frame.end_lsn);
             continue;
         }
-        r = take_message(log, frame.data, ret, err);
+        r = take_message(log, &frame, ret, err);
         if (r != 0)
             return r;
     }
@@ -329,7 +382,7 @@ static bool log_idle_position(struct ow_source *source, struct ow_position *ret)
     bool is_noise = !source->is_recorded && ret->major < log->noise_lsn + NOISE_BYTES;
     if (!log->has_snapshot_mark && (now < log->idle_due_ms || is_noise))
         return false;
-    log->idle_due_ms = now + IDLE_EVERY_MS;
+    log->idle_due_ms = now + (source->is_recorded ? IDLE_RECORDED_EVERY_MS : IDLE_EVERY_MS);
     return true;
 }
 
@@ -371,14 +424,33 @@ static void log_wait(struct ow_source *source, struct ow_wait *wait)
         ow_wait_until(wait, log->ask_due_ms);
 }
 
+/* By itself a server speaks every half minute; meanwhile the slot would hold back what others write. While something is
+   outstanding its answer is worth nothing, and might not be read for long. */
+static int ask_the_silent(struct ow_pg_log *log, struct ow_wait *wait, struct ow_error *err)
+{
+    int64_t now = ow_clock_monotonic_ms();
+    if (log->state != OW_PG_STREAMING || log->track.count > 0)
+        return 0;
+    bool is_silent = log->stream.received == log->heard_lsn && now >= log->silence_due_ms;
+    if (log->stream.received != log->heard_lsn || is_silent)
+        log->silence_due_ms = now + IDLE_ASK_MS;
+    log->heard_lsn = log->stream.received;
+    ow_wait_until(wait, log->silence_due_ms);
+    return is_silent ? ow_pg_replication_status(&log->stream, true, true, err) : 0;
+}
+
 static int log_tend(struct ow_source *source, struct ow_wait *wait, struct ow_error *err)
 {
     struct ow_pg_log *log = ow_pg_log_of(source);
     struct ow_position ignored;
+    if (log->state == OW_PG_ATTACHED) /* a broker takes its time to say what is on record */
+        return ow_pg_replication_status(&log->stream, false, false, err);
     if (log->state < OW_PG_SNAPSHOT)
         return 0;
     int r = ow_pg_replication_status(&log->stream, source->hurries && log->stream.flushed > log->stream.told, false,
                                      err);
+    if (r == 0)
+        r = ask_the_silent(log, wait, err);
     if (r == 0)
         r = ow_pg_pruner_tend(&log->pruner, log->track.done, source->hurries, wait, err);
     ow_wait_until(wait, log->stream.status_due_ms);
@@ -390,9 +462,12 @@ static int log_tend(struct ow_source *source, struct ow_wait *wait, struct ow_er
 static void log_discard(struct ow_source *source)
 {
     struct ow_pg_log *log = ow_pg_log_of(source);
+    size_t outboxes = log->rows.outbox_count;
     ow_pg_log_close(source);
     ow_pg_rows_done(&log->rows);
-    ow_pg_table_done(&log->table);
+    for (size_t i = 0; log->tables && i < outboxes; i++)
+        ow_pg_table_done(&log->tables[i]);
+    free(log->tables);
     ow_pg_spill_done(&log->spill);
     ow_pg_track_done(&log->track);
     ow_pg_pruner_done(&log->pruner);
@@ -402,6 +477,7 @@ static void log_discard(struct ow_source *source)
     free(log->url);
     free(log->shown);
     free(log->publication);
+    free(log->start_after);
     free(log);
 }
 
@@ -424,13 +500,16 @@ static const struct ow_source_ops by_log_ops = {
 
 static int copy_options(struct ow_pg_log *log, const struct ow_postgres_log_options *options, struct ow_error *err)
 {
-    const char *table = options->table ? options->table : "onewrite.outbox";
     log->options = *options;
+    log->own_outbox = -1;
     log->url = strdup(options->url);
     log->shown = strdup(options->shown);
     if (options->publication)
         log->publication = strdup(options->publication);
-    if (!log->url || !log->shown || (options->publication && !log->publication))
+    if (options->start_after)
+        log->start_after = strdup(options->start_after);
+    if (!log->url || !log->shown || (options->publication && !log->publication) ||
+        (options->start_after && !log->start_after))
         return ow_error_set(err, OW_ENOMEM, "out of memory");
     if (options->slot && (strlen(options->slot) >= sizeof log->slot ||
                           strspn(options->slot, "abcdefghijklmnopqrstuvwxyz0123456789_") != strlen(options->slot)))
@@ -440,11 +519,17 @@ static int copy_options(struct ow_pg_log *log, const struct ow_postgres_log_opti
     if (options->slot)
         (void)snprintf(log->slot, sizeof log->slot, "%s", options->slot);
     log->side = (struct ow_pg_side){.url = log->url, .shown = log->shown};
-    log->is_own_table = !options->by_message && strcmp(table, "onewrite.outbox") == 0;
-    int r = ow_pg_rows_init(&log->rows, table, err);
+    int r = ow_pg_rows_init(&log->rows, options->table ? options->table : "onewrite.outbox", err);
+    for (size_t i = 0; !options->by_message && i < log->rows.outbox_count; i++)
+        if (strcmp(log->rows.outboxes[i].schema, "onewrite") == 0 && strcmp(log->rows.outboxes[i].table, "outbox") == 0)
+            log->own_outbox = (int)i;
+    if (r == 0 && !(log->tables = calloc(log->rows.outbox_count, sizeof *log->tables)))
+        r = ow_error_set(err, OW_ENOMEM, "out of memory");
+    if (r == 0)
+        r = ow_pg_takeover_parse(log->start_after, &log->takeover, err);
     if (r == 0)
         r = ow_pg_spill_init(&log->spill, options->spill_folder, err);
-    if (r == 0 && log->is_own_table && options->prune == OW_PRUNE_AFTER_CONFIRM)
+    if (r == 0 && log->own_outbox >= 0 && options->prune == OW_PRUNE_AFTER_CONFIRM)
         r = ow_pg_pruner_init(&log->pruner, log->url, log->shown, err);
     return r;
 }

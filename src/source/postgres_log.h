@@ -12,7 +12,8 @@
  * Position: (LSN of the commit record, ordinal of the message in its transaction, from 1). Transactions that the server
  * streams while they are in progress wait in the spill; their ordinals are counted when they are read back at the
  * commit, over what was not rolled back, and so are the same as if they had come at once. Rows of the snapshot stand at
- * (L - 1, n), where L is the LSN at which the new slot begins.
+ * (L - 1, n), where L is the LSN at which the new slot begins. A logical message that is in no transaction stands at
+ * (E - 1, 1), where E is the end of its record: a commit record may begin at E.
  *
  * What is on record (by the broker, or in onewrite.position) is never behind what the server was told it may forget.
  * So at a start a slot behind the record is normal (its position survives a crash of the server only from the last
@@ -36,12 +37,18 @@
 
 enum ow_pg_log_state { OW_PG_CLOSED, OW_PG_ATTACHED, OW_PG_CREATING, OW_PG_SNAPSHOT, OW_PG_STREAMING };
 
+struct ow_pg_takeover {
+    uint64_t commit_lsn;
+    uint32_t xid;
+    uint64_t lsn;
+};
+
 struct ow_pg_log {
     struct ow_source base;
     struct ow_postgres_log_options options; /* its texts are these: */
-    char *url, *shown, *publication;
+    char *url, *shown, *publication, *start_after;
     char slot[OW_POSTGRES_NAME_SIZE]; /* "": not known before the first connection */
-    bool is_own_table;                /* onewrite.outbox: its rows are pruned */
+    int own_outbox;                   /* which of the tables is onewrite.outbox, whose rows are pruned; -1: none */
 
     enum ow_pg_log_state state;
     struct ow_pg_side side;
@@ -55,20 +62,26 @@ struct ow_pg_log {
 
     struct ow_pg_slot found; /* when it was opened */
     bool has_snapshot_mark;  /* a snapshot was begun and not done, here or in an earlier life */
+    bool goes_back;          /* what is on record is to be forgotten when the slot is made */
     uint64_t slot_start;     /* where the slot that was made here begins; 0: none was made */
 
     bool is_inside, is_replaying; /* a transaction; one from the spill */
     bool is_in_stream;            /* between stream start and stop */
-    uint32_t stream_xid;
+    uint32_t stream_xid, xid;
     uint64_t commit_lsn, end_lsn, ordinal;
-    int64_t time_ms; /* of the commit */
+    uint64_t last_commit_lsn; /* the end of the one before; 0: none was seen */
+    int64_t time_us;          /* of the commit, since 1970 */
+    struct ow_pg_takeover takeover; /* of transaction `xid`, rows up to `lsn` were published by somebody else; 0: none */
 
     uint64_t read_lsn, target_lsn; /* everything before was yielded; where the log ended when it was opened */
     uint64_t noise_lsn;            /* up to here our own record has written the log */
     int64_t idle_due_ms, ask_due_ms;
+    uint64_t heard_lsn;     /* what the server said last, */
+    int64_t silence_due_ms; /* and when it is asked if it says no more */
     struct ow_bytes values[OW_PG_COLUMNS_MAX];
-    struct ow_pg_table table; /* where rows are wanted */
-    struct ow_row row;        /* of the message that was yielded last */
+    struct ow_pg_table *tables;    /* where rows are wanted: of each outbox */
+    struct ow_row row;             /* of the message that was yielded last */
+    struct ow_row_logical logical; /* likewise */
 };
 
 static inline struct ow_pg_log *ow_pg_log_of(struct ow_source *source)
@@ -82,6 +95,8 @@ int ow_pg_log_resume(struct ow_source *source, const struct ow_position *positio
 void ow_pg_log_close(struct ow_source *source);
 /* The slot is made, or not yet: called until the state is another one. */
 int ow_pg_log_create(struct ow_pg_log *log, struct ow_error *err) OW_MUST_CHECK;
+/* "LSN" or "LSN, XID, LSN" (source.h); zeroed for NULL. */
+int ow_pg_takeover_parse(const char *text, struct ow_pg_takeover *ret, struct ow_error *err) OW_MUST_CHECK;
 /* The snapshot's last row is confirmed. */
 int ow_pg_log_end_snapshot(struct ow_pg_log *log, struct ow_error *err) OW_MUST_CHECK;
 

@@ -2,6 +2,12 @@
 /* Where the build has no libpq. */
 #include "source/source.h"
 
+int ow_postgres_log_check_start(const char *text, struct ow_error *err)
+{
+    (void)text;
+    return ow_error_set(err, OW_EUNSUPPORTED, "this onewrite was built without libpq, and so without PostgreSQL");
+}
+
 int ow_postgres_log_new(const struct ow_postgres_log_options *options, struct ow_source **ret, struct ow_error *err)
 {
     (void)options;

@@ -23,18 +23,51 @@ static const char *const role_names[OW_PG_ROLE_COUNT] = {
     [OW_PG_SEQ] = "seq",
 };
 
-int ow_pg_rows_init(struct ow_pg_rows *rows, const char *table, struct ow_error *err)
+static bool is_there(const struct ow_pg_rows *rows, const char *schema, const char *table)
 {
-    const char *dot = strchr(table, '.');
-    *rows = (struct ow_pg_rows){0};
-    if (dot == table || (dot && !dot[1]) || !*table || (dot && strchr(dot + 1, '.')))
-        return ow_error_set(err, OW_EINVALID, "\"%s\" is no table; write it as schema.table", table);
-    rows->schema = dot ? ow_bytes_text((struct ow_bytes){table, (size_t)(dot - table)}) : strdup("public");
-    rows->table = strdup(dot ? dot + 1 : table);
-    if (rows->schema && rows->table)
-        return 0;
-    ow_pg_rows_done(rows);
-    return ow_error_set(err, OW_ENOMEM, "out of memory");
+    for (size_t i = 0; i < rows->outbox_count; i++)
+        if (strcmp(rows->outboxes[i].schema, schema) == 0 && strcmp(rows->outboxes[i].table, table) == 0)
+            return true;
+    return false;
+}
+
+static int add_outbox(struct ow_pg_rows *rows, struct ow_bytes name, struct ow_error *err)
+{
+    const char *dot = name.size > 0 ? memchr(name.data, '.', name.size) : NULL;
+    size_t before = dot ? (size_t)(dot - name.data) : 0, behind = dot ? name.size - before - 1 : name.size;
+    if (behind == 0 || (dot && before == 0) || (dot && memchr(dot + 1, '.', behind)))
+        return ow_error_set(err, OW_EINVALID, "\"%.*s\" is no table; write it as schema.table", OW_PRINT(name));
+    if (rows->outbox_count == OW_PG_OUTBOXES_MAX)
+        return ow_error_set(err, OW_EINVALID, "more than %d outbox tables; use several relays, each with its own slot",
+                            OW_PG_OUTBOXES_MAX);
+    struct ow_pg_outbox_table *outbox = &rows->outboxes[rows->outbox_count];
+    *outbox = (struct ow_pg_outbox_table){
+        .schema = dot ? ow_bytes_text((struct ow_bytes){name.data, before}) : strdup("public"),
+        .table = ow_bytes_text((struct ow_bytes){name.data + name.size - behind, behind}),
+    };
+    int r = !outbox->schema || !outbox->table ? ow_error_set(err, OW_ENOMEM, "out of memory")
+            : is_there(rows, outbox->schema, outbox->table)
+                ? ow_error_set(err, OW_EINVALID, "outbox table %s.%s is named twice", outbox->schema, outbox->table)
+                : 0;
+    rows->outbox_count++;
+    return r;
+}
+
+int ow_pg_rows_init(struct ow_pg_rows *rows, const char *tables, struct ow_error *err)
+{
+    *rows = (struct ow_pg_rows){.outboxes = calloc(OW_PG_OUTBOXES_MAX, sizeof *rows->outboxes)};
+    int r = rows->outboxes ? 0 : ow_error_set(err, OW_ENOMEM, "out of memory");
+    for (const char *at = tables; r == 0 && at; at = strchr(at, ',')) {
+        at += *at == ',';
+        at += strspn(at, " ");
+        size_t size = strcspn(at, ",");
+        while (size > 0 && at[size - 1] == ' ')
+            size--;
+        r = add_outbox(rows, (struct ow_bytes){at, size}, err);
+    }
+    if (r < 0)
+        ow_pg_rows_done(rows);
+    return r;
 }
 
 void ow_pg_rows_forget(struct ow_pg_rows *rows)
@@ -44,8 +77,11 @@ void ow_pg_rows_forget(struct ow_pg_rows *rows)
 
 void ow_pg_rows_done(struct ow_pg_rows *rows)
 {
-    free(rows->schema);
-    free(rows->table);
+    for (size_t i = 0; i < rows->outbox_count; i++) {
+        free(rows->outboxes[i].schema);
+        free(rows->outboxes[i].table);
+    }
+    free(rows->outboxes);
     free(rows->layouts);
     ow_buf_done(&rows->scratch);
     ow_buf_done(&rows->bytes);
@@ -56,7 +92,7 @@ void ow_pg_rows_done(struct ow_pg_rows *rows)
 
 void ow_pg_layout_init(struct ow_pg_layout *layout)
 {
-    *layout = (struct ow_pg_layout){0};
+    *layout = (struct ow_pg_layout){.outbox = -1};
     for (int role = 0; role < OW_PG_ROLE_COUNT; role++)
         layout->column[role] = -1;
 }
@@ -115,7 +151,10 @@ int ow_pg_rows_describe(struct ow_pg_rows *rows, const struct ow_pg_relation *re
         return err->code;
     ow_pg_layout_init(layout);
     layout->relation = relation->id;
-    layout->is_outbox = ow_bytes_is(relation->schema, rows->schema) && ow_bytes_is(relation->name, rows->table);
+    for (size_t i = 0; i < rows->outbox_count; i++)
+        if (ow_bytes_is(relation->schema, rows->outboxes[i].schema) &&
+            ow_bytes_is(relation->name, rows->outboxes[i].table))
+            layout->outbox = (int)i;
     struct ow_pg_relation rest = *relation;
     while (rest.column_count > 0) {
         struct ow_pg_column column = ow_pg_next_column(&rest);
@@ -204,8 +243,9 @@ void ow_pg_rows_message(struct ow_pg_rows *rows, const struct ow_pg_layout *layo
     read_time(rows, value_of(layout, values, OW_PG_TIME), layout->type[OW_PG_TIME], ret);
     enum ow_pg_role payload = value_of(layout, values, OW_PG_PAYLOAD).data ? OW_PG_PAYLOAD : OW_PG_PAYLOAD_BYTES;
     read_payload(rows, value_of(layout, values, payload), layout->type[payload], ret);
+    const struct ow_pg_outbox_table *outbox = &rows->outboxes[layout->outbox < 0 ? 0 : layout->outbox];
     if (missing)
-        set_defect(rows, ret, "table %s.%s had no column %s when this row was written", rows->schema, rows->table,
+        set_defect(rows, ret, "table %s.%s had no column %s when this row was written", outbox->schema, outbox->table,
                    missing);
 }
 

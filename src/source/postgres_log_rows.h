@@ -16,6 +16,7 @@
 enum {
     OW_PG_HEADERS_MAX = 256,
     OW_PG_COLUMNS_MAX = 1600, /* PostgreSQL's own limit */
+    OW_PG_OUTBOXES_MAX = 100, /* tables of one relay */
 };
 
 enum ow_pg_role {
@@ -34,23 +35,28 @@ enum ow_pg_role {
 /* Where the columns are in a row: of a table as the log describes it, or of the result of a query. */
 struct ow_pg_layout {
     uint32_t relation; /* OID; 0: none is known */
-    bool is_outbox;    /* it is the table that we read */
+    int outbox;        /* which of the tables that we read; -1: none of them */
     unsigned column_count;
     int column[OW_PG_ROLE_COUNT];    /* -1: there is no such column */
     uint32_t type[OW_PG_ROLE_COUNT]; /* OID */
 };
 
+struct ow_pg_outbox_table {
+    char *schema, *table; /* owned */
+};
+
 struct ow_pg_rows {
-    char *schema, *table;         /* owned; what we read */
-    struct ow_pg_layout *layouts; /* of every table that the log has described */
+    struct ow_pg_outbox_table *outboxes; /* owned; what we read */
+    size_t outbox_count;
+    struct ow_pg_layout *layouts;  /* of every table that the log has described */
     size_t count, capacity;
     /* Of the message that was made last. */
     struct ow_header headers[OW_PG_HEADERS_MAX];
     struct ow_buf scratch, bytes;
 };
 
-/* "table" (of the schema public) or "schema.table". */
-int ow_pg_rows_init(struct ow_pg_rows *rows, const char *table, struct ow_error *err) OW_MUST_CHECK;
+/* "table" (of the schema public) or "schema.table", and more of them behind commas. */
+int ow_pg_rows_init(struct ow_pg_rows *rows, const char *tables, struct ow_error *err) OW_MUST_CHECK;
 void ow_pg_rows_done(struct ow_pg_rows *rows);
 void ow_pg_rows_forget(struct ow_pg_rows *rows); /* the stream begins anew and will describe its tables again */
 

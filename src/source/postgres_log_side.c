@@ -151,6 +151,12 @@ int ow_pg_side_check_table(struct ow_pg_side *side, const char *schema, const ch
     if (PQntuples(result) == 0)
         return ow_error_set(err, OW_ENOTFOUND, "%s: there is no table %s.%s", side->shown, schema, table);
     *ret_is_partitioned = text_of(result, 1)[0] == 'p';
+    if (*ret_is_partitioned && PQserverVersion(side->conn) < 130000)
+        return ow_error_set(
+            err, OW_EUNSUPPORTED,
+            "%s: table %s.%s is partitioned, which the log can show as one table from PostgreSQL 13 on; "
+            "this is %d. Name a table without partitions",
+            side->shown, schema, table, PQserverVersion(side->conn) / 10000);
     const char *missing = with_any_columns ? NULL : ow_pg_layout_missing(&layout);
     if (missing)
         return ow_error_set(
@@ -160,14 +166,45 @@ int ow_pg_side_check_table(struct ow_pg_side *side, const char *schema, const ch
     return 0;
 }
 
-static int make_publication(struct ow_pg_side *side, const char *publication, const char *schema, const char *table,
+/* An item of an array, as PostgreSQL reads one from text. */
+static void add_item(struct ow_buf *to, const char *text)
+{
+    ow_buf_add_text(to, to->size > 0 ? ",\"" : "{\"");
+    for (; *text; text++) {
+        if (*text == '"' || *text == '\\')
+            ow_buf_add_char(to, '\\');
+        ow_buf_add_char(to, *text);
+    }
+    ow_buf_add_char(to, '"');
+}
+
+static int write_statement(struct ow_pg_side *side, const char *publication, const struct ow_pg_rows *rows,
+                           bool is_partitioned, PGresult **ret, struct ow_error *err)
+{
+    OW_CLEANUP(ow_buf_done) struct ow_buf schemas = {0};
+    OW_CLEANUP(ow_buf_done) struct ow_buf tables = {0};
+    if (!rows)
+        return QUERY(side, ow_sql_pg_log_publication_of_nothing, ret, err, publication);
+    for (size_t i = 0; i < rows->outbox_count; i++) {
+        add_item(&schemas, rows->outboxes[i].schema);
+        add_item(&tables, rows->outboxes[i].table);
+    }
+    ow_buf_add_text(&schemas, "}");
+    ow_buf_add_text(&tables, "}");
+    ow_buf_add_char(&schemas, '\0');
+    ow_buf_add_char(&tables, '\0');
+    if (schemas.has_failed || tables.has_failed)
+        return ow_error_set(err, OW_ENOMEM, "out of memory");
+    return QUERY(side, ow_sql_pg_log_publication_of_tables, ret, err, publication, schemas.data, tables.data,
+                 is_partitioned ? "true" : "false");
+}
+
+static int make_publication(struct ow_pg_side *side, const char *publication, const struct ow_pg_rows *rows,
                             bool is_partitioned, struct ow_error *err)
 {
     OW_CLEANUP(clear_result) PGresult *statement = NULL;
     OW_CLEANUP(clear_result) PGresult *result = NULL;
-    int r = schema ? QUERY(side, ow_sql_pg_log_publication_of_table, &statement, err, publication, schema, table,
-                           is_partitioned ? "true" : "false")
-                   : QUERY(side, ow_sql_pg_log_publication_of_nothing, &statement, err, publication);
+    int r = write_statement(side, publication, rows, is_partitioned, &statement, err);
     if (r < 0)
         return r;
     r = ow_postgres_query(side->conn, side->shown, text_of(statement, 0), &result, err);
@@ -177,17 +214,15 @@ static int make_publication(struct ow_pg_side *side, const char *publication, co
     return r;
 }
 
-int ow_pg_side_ensure_publication(struct ow_pg_side *side, const char *publication, const char *schema,
-                                  const char *table, bool is_partitioned, struct ow_error *err)
+/* Of one table: what the publication leaves out of it. 1: there is no publication. */
+static int check_publication(struct ow_pg_side *side, const char *publication, const char *schema, const char *table,
+                             bool is_partitioned, struct ow_error *err)
 {
     OW_CLEANUP(clear_result) PGresult *result = NULL;
-    int r = QUERY(side, ow_sql_pg_log_find_publication, &result, err, publication, schema ? schema : "",
-                  schema ? table : "");
-    if (r < 0)
-        return r;
-    if (PQntuples(result) == 0)
-        return make_publication(side, publication, schema, table, is_partitioned, err);
-    if (!schema)
+    int r = QUERY(side, ow_sql_pg_log_find_publication, &result, err, publication, schema, table);
+    if (r < 0 || PQntuples(result) == 0)
+        return r < 0 ? r : 1;
+    if (!*table)
         return 0;
     if (text_of(result, 0)[0] != 't')
         return ow_error_set(
@@ -206,6 +241,16 @@ int ow_pg_side_ensure_publication(struct ow_pg_side *side, const char *publicati
             "publication %s has no table %s.%s; a DBA may run: ALTER PUBLICATION \"%s\" ADD TABLE \"%s\".\"%s\"",
             publication, schema, table, publication, schema, table);
     return 0;
+}
+
+int ow_pg_side_ensure_publication(struct ow_pg_side *side, const char *publication, const struct ow_pg_rows *rows,
+                                  bool is_partitioned, struct ow_error *err)
+{
+    int r = rows ? 0 : check_publication(side, publication, "", "", false, err);
+    for (size_t i = 0; rows && r == 0 && i < rows->outbox_count; i++)
+        r = check_publication(side, publication, rows->outboxes[i].schema, rows->outboxes[i].table, is_partitioned,
+                              err);
+    return r == 1 ? make_publication(side, publication, rows, is_partitioned, err) : r;
 }
 
 /* --- records and dead letters ------------------------------------------------------------------------- */

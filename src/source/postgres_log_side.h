@@ -8,6 +8,7 @@
 #define OW_SOURCE_POSTGRES_LOG_SIDE_H
 
 #include "core/message.h"
+#include "source/postgres_log_rows.h"
 #include "store/postgres.h"
 
 struct ow_pg_side {
@@ -48,9 +49,9 @@ int ow_pg_side_check_server(struct ow_pg_side *side, bool by_message, struct ow_
 int ow_pg_side_check_table(struct ow_pg_side *side, const char *schema, const char *table, bool with_any_columns,
                            bool *ret_is_partitioned, struct ow_error *err) OW_MUST_CHECK;
 /* Makes the publication if it is missing. OW_EDENIED: with the SQL that a DBA runs. OW_EINVALID: it is there and
-   leaves out what we read. `schema` NULL: any publication will do. */
-int ow_pg_side_ensure_publication(struct ow_pg_side *side, const char *publication, const char *schema,
-                                  const char *table, bool is_partitioned, struct ow_error *err) OW_MUST_CHECK;
+   leaves out what we read. `rows` NULL: any publication will do. */
+int ow_pg_side_ensure_publication(struct ow_pg_side *side, const char *publication, const struct ow_pg_rows *rows,
+                                  bool is_partitioned, struct ow_error *err) OW_MUST_CHECK;
 
 int ow_pg_side_read_record(struct ow_pg_side *side, const char *name, struct ow_pg_record *ret,
                            struct ow_error *err) OW_MUST_CHECK;

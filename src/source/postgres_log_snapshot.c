@@ -26,27 +26,37 @@ static int run(struct ow_pg_snapshot *s, const char *sql, struct ow_error *err)
 }
 
 /* Only what is in the table decides: a column of ours gives the order, where there is one. */
-static int declare(struct ow_pg_snapshot *s, const char *schema, const char *table, struct ow_error *err)
+static int declare(struct ow_pg_snapshot *s, struct ow_error *err)
 {
     OW_CLEANUP(clear_result) PGresult *columns = NULL;
     OW_CLEANUP(clear_result) PGresult *statement = NULL;
-    const char *const names[] = {schema, table};
+    const char *const names[] = {s->rows->outboxes[s->table].schema, s->rows->outboxes[s->table].table};
     bool has_seq = false;
     int r = ow_postgres_query_params(s->conn, s->shown, ow_sql_pg_log_columns, 2, names, &columns, err);
     for (int i = 0; r == 0 && i < PQntuples(columns); i++)
         has_seq |= strcmp(PQgetvalue(columns, i, 0), "seq") == 0;
-    const char *const parameters[] = {schema, table, has_seq ? "true" : "false"};
+    const char *const parameters[] = {names[0], names[1], has_seq ? "true" : "false"};
     if (r == 0)
         r = ow_postgres_query_params(s->conn, s->shown, ow_sql_pg_log_snapshot_cursor, 3, parameters, &statement, err);
     return r < 0 ? r : run(s, PQgetvalue(statement, 0, 0), err);
 }
 
+static void forget_table(struct ow_pg_snapshot *s)
+{
+    PQclear(s->batch);
+    free(s->values);
+    s->batch = NULL;
+    s->values = NULL;
+    s->at = 0;
+    s->is_described = false;
+}
+
 int ow_pg_snapshot_open(struct ow_pg_snapshot *s, const char *url, const char *shown, const char *name,
-                        const char *schema, const char *table, struct ow_error *err)
+                        const struct ow_pg_rows *rows, struct ow_error *err)
 {
     const struct ow_postgres_options options = {.url = url, .shown = shown};
     OW_CLEANUP(ow_buf_done) struct ow_buf sql = {0};
-    *s = (struct ow_pg_snapshot){.shown = shown};
+    *s = (struct ow_pg_snapshot){.shown = shown, .rows = rows};
     int r = ow_postgres_connect(&options, &s->conn, err);
     if (r < 0)
         return r;
@@ -60,7 +70,7 @@ int ow_pg_snapshot_open(struct ow_pg_snapshot *s, const char *url, const char *s
     if (r == 0)
         r = run(s, sql.data, err);
     if (r == 0)
-        r = declare(s, schema, table, err);
+        r = declare(s, err);
     if (r < 0)
         ow_pg_snapshot_close(s);
     return r;
@@ -78,6 +88,7 @@ static int fetch(struct ow_pg_snapshot *s, struct ow_error *err)
     if (!s->values)
         return ow_error_set(err, OW_ENOMEM, "out of memory");
     ow_pg_layout_init(&s->layout);
+    s->layout.outbox = (int)s->table;
     for (int i = 0; i < PQnfields(s->batch); i++)
         ow_pg_layout_add(&s->layout, ow_bytes_of(PQfname(s->batch, i)), PQftype(s->batch, i));
     return 0;
@@ -85,14 +96,23 @@ static int fetch(struct ow_pg_snapshot *s, struct ow_error *err)
 
 int ow_pg_snapshot_next(struct ow_pg_snapshot *s, struct ow_error *err)
 {
-    if (!s->batch || s->at == PQntuples(s->batch)) {
+    while (!s->batch || s->at == PQntuples(s->batch)) {
         int r = fetch(s, err);
         if (r < 0)
             return r;
-        if (PQntuples(s->batch) == 0) {
+        if (PQntuples(s->batch) > 0)
+            break;
+        if (s->table + 1 == s->rows->outbox_count) {
             ow_pg_snapshot_close(s);
             return 0;
         }
+        forget_table(s);
+        s->table++;
+        r = run(s, "CLOSE onewrite_rows", err);
+        if (r == 0)
+            r = declare(s, err);
+        if (r < 0)
+            return r;
     }
     for (int i = 0; i < PQnfields(s->batch); i++)
         s->values[i] = PQgetisnull(s->batch, s->at, i)

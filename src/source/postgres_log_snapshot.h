@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Snapshot: the rows that are in the table when the slot is made, which the log from there on does not have. Read in
- * small batches in the snapshot that the slot was made with, on a connection of its own. Private to src/source.
+ * Snapshot: the rows that are in the tables when the slot is made, which the log from there on does not have. Read in
+ * small batches, table after table, in the snapshot that the slot was made with, on a connection of its own. Private to src/source.
  */
 #ifndef OW_SOURCE_POSTGRES_LOG_SNAPSHOT_H
 #define OW_SOURCE_POSTGRES_LOG_SNAPSHOT_H
@@ -12,15 +12,17 @@
 struct ow_pg_snapshot {
     struct pg_conn *conn; /* NULL: there is none */
     const char *shown;
-    struct pg_result *batch;
+    const struct ow_pg_rows *rows; /* the caller's: which tables */
+    size_t table;                  /* of them, the one that is read */
+    struct pg_result *batch;       /* NULL: none of this table yet */
     int at;
     struct ow_pg_layout layout;
     struct ow_bytes *values; /* of a row */
-    bool is_described;       /* its reader's: what is known of the columns was asked for */
+    bool is_described;       /* its reader's: what is known of the columns of this table was asked for */
 };
 
 int ow_pg_snapshot_open(struct ow_pg_snapshot *snapshot, const char *url, const char *shown, const char *name,
-                        const char *schema, const char *table, struct ow_error *err) OW_MUST_CHECK;
+                        const struct ow_pg_rows *rows, struct ow_error *err) OW_MUST_CHECK;
 /* 1: layout and values are those of the next row, until the next call; 0: that was all, and it is closed; < 0. */
 int ow_pg_snapshot_next(struct ow_pg_snapshot *snapshot, struct ow_error *err) OW_MUST_CHECK;
 void ow_pg_snapshot_close(struct ow_pg_snapshot *snapshot);

@@ -11,6 +11,7 @@
 #define READ_SIZE  (256u << 10)
 
 struct record { /* before each change */
+    uint64_t lsn;
     uint32_t subxid, size;
 };
 
@@ -131,15 +132,15 @@ static struct ow_pg_spilled *find_or_make(struct ow_pg_spill *spill, uint32_t xi
     return t;
 }
 
-int ow_pg_spill_add(struct ow_pg_spill *spill, uint32_t xid, uint32_t subxid, bool survives, struct ow_bytes change,
-                    struct ow_error *err)
+int ow_pg_spill_add(struct ow_pg_spill *spill, const struct ow_pg_change *change, struct ow_error *err)
 {
-    struct ow_pg_spilled *t = find_or_make(spill, xid, err);
+    struct ow_pg_spilled *t = find_or_make(spill, change->xid, err);
     if (!t)
         return err->code;
-    const struct record record = {survives ? xid : subxid, (uint32_t)change.size};
+    const struct record record = {change->lsn, change->survives ? change->xid : change->subxid,
+                                  (uint32_t)change->bytes.size};
     ow_buf_add(&t->tail, &record, sizeof record);
-    ow_buf_add_bytes(&t->tail, change);
+    ow_buf_add_bytes(&t->tail, change->bytes);
     int r = ow_buf_check(&t->tail, err);
     return r == 0 && t->tail.size > MEMORY_MAX ? write_tail(spill, t, err) : r;
 }
@@ -221,7 +222,7 @@ static int fill(struct ow_pg_spill *spill, struct ow_pg_spilled *t, size_t size,
     return 1;
 }
 
-int ow_pg_spill_next(struct ow_pg_spill *spill, struct ow_bytes *ret, struct ow_error *err)
+int ow_pg_spill_next(struct ow_pg_spill *spill, struct ow_pg_change *ret, struct ow_error *err)
 {
     struct ow_pg_spilled *t = spill->reading;
     struct record record;
@@ -235,7 +236,8 @@ int ow_pg_spill_next(struct ow_pg_spill *spill, struct ow_bytes *ret, struct ow_
         r = fill(spill, t, sizeof record + record.size, err);
         if (r <= 0)
             return r < 0 ? r : ow_error_set(err, OW_EINTERNAL, "a large transaction that was put aside has no end");
-        *ret = (struct ow_bytes){t->reading.data + t->at + sizeof record, record.size};
+        *ret = (struct ow_pg_change){.lsn = record.lsn,
+                                     .bytes = {t->reading.data + t->at + sizeof record, record.size}};
         t->at += sizeof record + record.size;
         if (!t->aborted_count || !bsearch(&record.subxid, t->aborted, t->aborted_count, sizeof record.subxid, compare))
             return 1;

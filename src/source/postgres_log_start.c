@@ -50,23 +50,26 @@ static int settle_names(struct ow_pg_log *log, struct ow_error *err)
         ow_postgres_slot_name(ow_pg_side_database(&log->side), log->options.by_message ? "message" : "log", log->slot);
     if (log->publication)
         return 0;
-    bool is_ours = log->is_own_table || log->options.by_message;
+    bool is_ours = (log->own_outbox >= 0 && log->rows.outbox_count == 1) || log->options.by_message;
     log->publication = strdup(is_ours ? OW_POSTGRES_PUBLICATION : log->slot);
     return log->publication ? 0 : ow_error_set(err, OW_ENOMEM, "out of memory");
 }
 
 static int check_surroundings(struct ow_pg_log *log, struct ow_error *err)
 {
-    bool is_partitioned = false, by_message = log->options.by_message;
+    bool is_any_partitioned = false, by_message = log->options.by_message;
     int r = ow_pg_side_check_server(&log->side, by_message, err);
     if (r == 0)
         r = ow_postgres_ensure(log->side.store, err);
-    if (r == 0 && !by_message)
-        r = ow_pg_side_check_table(&log->side, log->rows.schema, log->rows.table, log->options.wants_rows,
-                                   &is_partitioned, err);
+    for (size_t i = 0; r == 0 && !by_message && i < log->rows.outbox_count; i++) {
+        bool is_partitioned = false;
+        r = ow_pg_side_check_table(&log->side, log->rows.outboxes[i].schema, log->rows.outboxes[i].table,
+                                   log->options.wants_rows, &is_partitioned, err);
+        is_any_partitioned |= is_partitioned;
+    }
     if (r == 0)
-        r = ow_pg_side_ensure_publication(&log->side, log->publication, by_message ? NULL : log->rows.schema,
-                                          log->rows.table, is_partitioned, err);
+        r = ow_pg_side_ensure_publication(&log->side, log->publication, by_message ? NULL : &log->rows,
+                                          is_any_partitioned, err);
     return r;
 }
 
@@ -86,6 +89,12 @@ static int look_for_mark(struct ow_pg_log *log, struct ow_error *err)
         return 0;
     log->found.is_there = false;
     return ow_pg_side_drop_slot(&log->side, log->slot, err);
+}
+
+static int start_stream(struct ow_pg_log *log, struct ow_error *err)
+{
+    bool has_messages = log->options.by_message || (log->options.wants_logical && log->stream.server_version >= 140000);
+    return ow_pg_replication_start(&log->stream, log->slot, log->publication, has_messages, err);
 }
 
 static int attach(struct ow_pg_log *log, struct ow_error *err)
@@ -110,7 +119,7 @@ static int attach(struct ow_pg_log *log, struct ow_error *err)
     log->target_lsn = log->stream.wal_end;
     /* Whoever streams from the slot is the one who works. */
     if (r == 0 && log->found.is_there && !log->found.is_lost)
-        r = ow_pg_replication_start(&log->stream, log->slot, log->publication, log->options.by_message, err);
+        r = start_stream(log, err);
     return r;
 }
 
@@ -154,12 +163,22 @@ static int read_own_record(struct ow_pg_log *log, struct ow_position *ret, char 
     return ow_position_parse(ow_bytes_of(record.text), ret, err);
 }
 
+/* Nothing is on record: what was published by whoever read the slot before counts, if a person has said it. */
+static struct ow_position start_of(struct ow_pg_log *log, struct ow_error *err)
+{
+    /* It was understood when the log was made. */
+    if (ow_pg_takeover_parse(log->start_after, &log->takeover, err) < 0)
+        return (struct ow_position){0};
+    return (struct ow_position){log->takeover.commit_lsn, 0};
+}
+
 /* What does not fit, as one line; false: all is well. */
 static bool has_gap(const struct ow_pg_log *log, struct ow_position record, const char *other_system,
                     struct ow_buf *why)
 {
-    char recorded[OW_PG_LSN_TEXT_SIZE], other[OW_PG_LSN_TEXT_SIZE];
-    (void)ow_pg_lsn_format(record.major, recorded);
+    char lsn[OW_PG_LSN_TEXT_SIZE], recorded[OW_PG_LSN_TEXT_SIZE + 16], other[OW_PG_LSN_TEXT_SIZE];
+    (void)snprintf(recorded, sizeof recorded, "%s%s", ow_pg_lsn_format(record.major, lsn),
+                   log->takeover.commit_lsn ? " (start_after)" : "");
     if (ow_position_is_zero(record)) {
         if (log->found.is_lost)
             ow_buf_printf(why, "slot %s is lost: the server has removed the log that it needs", log->slot);
@@ -214,6 +233,20 @@ static int begin_create(struct ow_pg_log *log, bool wants_snapshot, struct ow_er
     return 0;
 }
 
+/* What is on record is of another life of the log: were it left there, a later start could pass over what lies
+   between. */
+static int go_back(struct ow_pg_log *log, struct ow_error *err)
+{
+    char none[OW_POSITION_TEXT_SIZE];
+    log->goes_back = false;
+    if (log->base.is_recorded) {
+        log->base.has_gone_back = true;
+        return 0;
+    }
+    return ow_pg_side_write_record(&log->side, log->slot, ow_position_format((struct ow_position){0}, none),
+                                   log->stream.system_identifier, NULL, err);
+}
+
 int ow_pg_log_create(struct ow_pg_log *log, struct ow_error *err)
 {
     char *name = NULL;
@@ -221,12 +254,12 @@ int ow_pg_log_create(struct ow_pg_log *log, struct ow_error *err)
     if (r <= 0)
         return r;
     OW_CRASH_POINT(LOG_SLOT_MADE);
-    r = 0;
-    if (log->has_snapshot_mark)
-        r = ow_pg_snapshot_open(&log->snapshot, log->url, log->shown, name, log->rows.schema, log->rows.table, err);
+    r = log->goes_back ? go_back(log, err) : 0;
+    if (r == 0 && log->has_snapshot_mark)
+        r = ow_pg_snapshot_open(&log->snapshot, log->url, log->shown, name, &log->rows, err);
     free(name);
     if (r == 0)
-        r = ow_pg_replication_start(&log->stream, log->slot, log->publication, log->options.by_message, err);
+        r = start_stream(log, err);
     if (r < 0)
         return r;
     log->commit_lsn = log->slot_start - 1;
@@ -251,17 +284,26 @@ static int go_on_over_gap(struct ow_pg_log *log, struct ow_error *err)
 {
     bool wants_snapshot = log->pruner.is_on;
     log->track.confirmed = (struct ow_position){0};
+    log->takeover = (struct ow_pg_takeover){0};
     log->options.accepts_gap = false; /* that one, not the next */
-    if (wants_snapshot || !log->found.is_there || log->found.is_lost)
+    if (wants_snapshot || !log->found.is_there || log->found.is_lost) {
+        log->goes_back = true; /* once the slot is there: until then the gap has to be seen again */
         return begin_create(log, wants_snapshot, err);
+    }
     log->state = OW_PG_STREAMING;
-    return 0;
+    return go_back(log, err);
+}
+
+static bool wants_first_snapshot(const struct ow_pg_log *log)
+{
+    return !log->options.by_message && !log->options.has_no_snapshot;
 }
 
 int ow_pg_log_resume(struct ow_source *source, const struct ow_position *position, struct ow_error *err)
 {
     struct ow_pg_log *log = ow_pg_log_of(source);
     OW_CLEANUP(ow_buf_done) struct ow_buf why = {0};
+    source->has_gone_back = log->goes_back = false;
     struct ow_position record = position ? *position : (struct ow_position){0};
     char other_system[32] = "";
     int r = source->is_recorded ? 0 : read_own_record(log, &record, other_system, err);
@@ -269,8 +311,13 @@ int ow_pg_log_resume(struct ow_source *source, const struct ow_position *positio
         return r;
     if (ow_position_compare(log->track.confirmed, record) > 0)
         record = log->track.confirmed;
-    if (log->has_snapshot_mark) /* begun and not done: what is on record is of that attempt */
+    if (log->has_snapshot_mark) { /* begun and not done: what is on record is of that attempt */
+        log->goes_back = !ow_position_is_zero(record);
         return begin_create(log, !log->options.by_message, err);
+    }
+    log->takeover = (struct ow_pg_takeover){0};
+    if (ow_position_is_zero(record) && log->start_after)
+        record = start_of(log, err);
     if (has_gap(log, record, other_system, &why)) {
         if (log->options.accepts_gap)
             return go_on_over_gap(log, err);
@@ -281,7 +328,7 @@ int ow_pg_log_resume(struct ow_source *source, const struct ow_position *positio
                             log->pruner.is_on ? ": rows that are still in the outbox are published first" : "");
     }
     if (!log->found.is_there)
-        return begin_create(log, !log->options.by_message, err);
+        return begin_create(log, wants_first_snapshot(log), err);
     log->track.confirmed = record;
     log->state = OW_PG_STREAMING;
     return 0;

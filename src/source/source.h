@@ -51,6 +51,12 @@ struct ow_source_ops {
     int (*set_aside)(struct ow_source *source, const struct ow_message *message, const char *reason, uint32_t attempts,
                      struct ow_error *err);
 
+    /* For a relay that parks. 1: an earlier message of its key is a dead letter, or was one and is on its way again
+       behind this message; so this one became a dead letter behind it, and is confirmed later like any other. 0:
+       nothing stands before it. Durable, and known again after the next open(); cheap where the key has no dead letter.
+     */
+    int (*park)(struct ow_source *source, const struct ow_message *message, struct ow_error *err);
+
     void (*wait)(struct ow_source *source, struct ow_wait *wait);
     /* What has to be done on time while the source is open, also while nothing is read because the broker is
        blocked: a lease is renewed, a server is told that its reader lives. Called at every step of the relay;
@@ -72,6 +78,10 @@ struct ow_source {
     bool
         is_recorded; /* set by the relay: the broker keeps the positions of this log, so the source keeps none itself */
     bool hurries;    /* set by the relay: the end is near; nothing is put off to be done together with more */
+    /* Set by a log, before its next message is there: it goes on elsewhere, perhaps before the position that a broker
+       keeps, which counts no more. The relay makes the broker forget it, and then clears this. */
+    bool has_gone_back;
+    bool parks;      /* set by the relay before open(): park() will be asked about every message with a key */
 };
 
 /* --- an outbox table in a store, by polling (outbox_polling.c) --------------------------------------- */
@@ -110,14 +120,20 @@ enum ow_postgres_log_prune { OW_PRUNE_AFTER_CONFIRM, OW_PRUNE_NEVER };
 struct ow_postgres_log_options {
     const char *url, *shown; /* a libpq URI with its secrets, and what messages call it */
     bool by_message;         /* logical messages with the prefix "onewrite", in place of a table */
-    const char *table;       /* schema.table; NULL: onewrite.outbox */
+    const char *table;       /* schema.table, and more of them behind commas; NULL: onewrite.outbox */
     const char *slot;        /* NULL: onewrite_<database>_<log|message> */
     const char *publication; /* NULL: onewrite_outbox; for a table of another name that of the slot */
     uint32_t prune;          /* enum ow_postgres_log_prune; rows of another table than onewrite.outbox are left alone */
     bool wants_rows;         /* messages with their rows, UPDATEs too; the columns may be any; not by message */
+    bool wants_logical;      /* also logical messages of others (any prefix but ours), as rows of their own kind */
+    bool has_no_snapshot;    /* what is in the tables before the slot is made stays unpublished */
+    const char *start_after; /* where nothing is on record: as if it were this; see ow_postgres_log_check_start() */
     bool accepts_gap;        /* a person says: go on, though the log has a gap */
     const char *spill_folder; /* for transactions in progress that are too large for memory; NULL: $TMPDIR or /tmp */
 };
+/* What another program has published from the slot already: "LSN", the end of the last transaction of which it has
+   published everything, or "LSN, XID, LSN", and then of the one with that number the rows up to that one. OW_EINVALID. */
+int ow_postgres_log_check_start(const char *text, struct ow_error *err) OW_MUST_CHECK;
 /* OW_EUNSUPPORTED in a build without libpq. OW_EINVALID: an option is wrong. */
 int ow_postgres_log_new(const struct ow_postgres_log_options *options, struct ow_source **ret,
                         struct ow_error *err) OW_MUST_CHECK;

@@ -7,7 +7,6 @@ user `ow`, password `ow-secret`, authority in `ca`), and one behind a proxy, see
 
 import os
 import pathlib
-import re
 import shutil
 import signal
 import socket
@@ -15,6 +14,7 @@ import subprocess
 import time
 
 import pytest
+from maven import maven
 from proxy import Proxy
 
 VERSION = "4.1.0"
@@ -59,15 +59,10 @@ def jars():
     """The folder with them; skips where they cannot be had."""
     if (JARS / "complete").exists():
         return JARS
-    if not shutil.which("mvn"):
-        pytest.skip("no Maven to fetch Apache Kafka with")
     JARS.mkdir(parents=True, exist_ok=True)
     (JARS / "pom.xml").write_text(POM.format(VERSION))
-    done = subprocess.run(["mvn", "-q", "-B", "-f", JARS / "pom.xml", "dependency:copy-dependencies", "-DincludeScope=runtime",
-                           f"-DoutputDirectory={JARS}/jars"], capture_output=True, text=True, timeout=300)
-    if done.returncode != 0:
-        lines = re.sub(r"\x1b\[[0-9;]*m", "", done.stdout + done.stderr).split("\n")
-        pytest.skip("Maven could not fetch Apache Kafka: " + next((line for line in lines if "[ERROR]" in line), "no reason given")[:300])
+    maven("Apache Kafka", "-f", JARS / "pom.xml", "dependency:copy-dependencies", "-DincludeScope=runtime",
+          f"-DoutputDirectory={JARS}/jars")
     (JARS / "complete").touch()
     return JARS
 
@@ -94,9 +89,12 @@ def make_certificates(folder):
     (folder / "server.pem").write_text(key + certificate)
 
 
+SMALL = ["-Xms64m", "-Xmx384m", "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC"]
+
+
 class Kafka:
-    def __init__(self, folder):
-        self.folder, self.process = folder, None
+    def __init__(self, folder, java=SMALL):
+        self.folder, self.process, self.java_options = folder, None, java
         self.plain, self.secure_port, self.proxied_port, self.controller, self.proxy_port = free_ports(5)
         self.bootstrap, self.secure = f"127.0.0.1:{self.plain}", f"127.0.0.1:{self.secure_port}"
         self.ca, self.other_ca = folder / "ca.pem", folder / "other.pem"
@@ -115,7 +113,7 @@ class Kafka:
     def start(self):
         with open(self.folder / "out.log", "a") as log:
             self.process = subprocess.Popen(
-                ["java", "-Xms64m", "-Xmx384m", "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "kafka.Kafka", "server.properties"],
+                ["java", *self.java_options, "kafka.Kafka", "server.properties"],
                 cwd=self.folder, env=self.environment, stdout=log, stderr=log, start_new_session=True)
         deadline = time.monotonic() + 60
         while not self.is_ready():

@@ -4,9 +4,13 @@
     from postgres import pg_server, pg_database  # fixtures
 
 pg_server: one for the session, with wal_level = logical. pg_database: an empty database of it, dropped afterwards.
+
+The server is the machine's own. `new_server(version=10)` starts one of another version, whose programs come by Maven, once, into
+build/postgres-VERSION.
 """
 
 import contextlib
+import io
 import json
 import os
 import pathlib
@@ -14,11 +18,14 @@ import pwd
 import shutil
 import socket
 import subprocess
+import tarfile
 import tempfile
 import threading
+import zipfile
 
 import pytest
-from conftest import wait_for
+from conftest import BUILD, wait_for
+from maven import maven
 
 try:
     import psycopg2
@@ -33,6 +40,31 @@ def programs():
         return folders[-1]
     found = shutil.which("initdb")
     return pathlib.Path(found).parent if found else None
+
+
+# Published as io.zonky.test.postgres:embedded-postgres-binaries-linux-ARCH; with contrib, without psql and pg_dump.
+RELEASES = {10: "10.23.0", 11: "11.22.1", 12: "12.22.0", 13: "13.22.0", 14: "14.19.0", 15: "15.14.0", 16: "16.10.0", 17: "17.6.0",
+            18: "18.0.0"}
+ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64v8"}
+
+
+def programs_of(version):
+    """The folder of initdb and pg_ctl of this major version; skips the test where it cannot be had."""
+    installed = pathlib.Path(f"/usr/lib/postgresql/{version}/bin")
+    if installed.is_dir():
+        return installed
+    folder = BUILD / f"postgres-{RELEASES[version]}"
+    if not (folder / "complete").exists():
+        machine = ARCHITECTURES.get(os.uname().machine) or pytest.skip(f"no PostgreSQL {version} for {os.uname().machine}")
+        artifact = f"embedded-postgres-binaries-linux-{machine}"
+        maven(f"PostgreSQL {version}", "dependency:copy", f"-Dartifact=io.zonky.test.postgres:{artifact}:{RELEASES[version]}",
+              f"-DoutputDirectory={folder}", "-Dmdep.useBaseVersion=true")
+        with zipfile.ZipFile(folder / f"{artifact}-{RELEASES[version]}.jar") as jar:
+            packed = next(name for name in jar.namelist() if name.endswith(".txz"))
+            with tarfile.open(fileobj=io.BytesIO(jar.read(packed)), mode="r:xz") as archive:
+                archive.extractall(folder)
+        (folder / "complete").touch()
+    return folder / "bin"
 
 
 def free_port():
@@ -59,6 +91,7 @@ class Server:
         settings = {"port": self.port, "listen_addresses": "127.0.0.1", "unix_socket_directories": self.folder,
                     "wal_level": "logical", "max_wal_senders": 20, "max_replication_slots": 20, "max_connections": 100,
                     "max_prepared_transactions": 10, "shared_buffers": "64MB", **settings}
+        self.version = int((self.data / "PG_VERSION").read_text())
         lines = "".join(f"{name} = '{value}'\n" for name, value in settings.items())
         with open(self.data / "postgresql.conf", "a", encoding="utf-8") as conf:
             conf.write(lines)
@@ -96,9 +129,9 @@ class Server:
         shutil.rmtree(self.folder, ignore_errors=True)
 
 
-def new_server(**settings):
-    """Skips the test where PostgreSQL or psycopg2 is not installed. The caller removes it."""
-    folder = programs()
+def new_server(version=None, **settings):
+    """Skips the test where PostgreSQL or psycopg2 is not installed. The caller removes it. version: None: the machine's."""
+    folder = programs_of(version) if version else programs()
     if not folder:
         pytest.skip("PostgreSQL is not installed (package postgresql)")
     if not psycopg2:
@@ -155,7 +188,8 @@ def is_dropped(admin, name):
         for slot, in query(admin, "SELECT slot_name FROM pg_replication_slots WHERE database = %s", name):
             query(admin, "SELECT pg_terminate_backend(active_pid) FROM pg_replication_slots WHERE slot_name = %s", slot)
             query(admin, "SELECT pg_drop_replication_slot(%s)", slot)
-        query(admin, f"DROP DATABASE {name} WITH (FORCE)")
+        query(admin, "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s", name)
+        query(admin, f"DROP DATABASE {name}")
     except psycopg2.Error:
         return False
     return True

@@ -113,6 +113,8 @@ def test_version(run):
     assert text.startswith(f"onewrite {version['version']} (debug build)\n")
     assert version["stores"]["sqlite"] and version["brokers"]["journal"]
     assert set(version["libraries"]) >= {"sqlite", "libyaml"}
+    assert set(version["libraries"]) <= {"sqlite", "libyaml", "libpq", "librdkafka", "pcre2"}
+    assert all(f" {number}" in text for number in version["libraries"].values())
 
 
 def test_a_reader_that_goes_away_is_no_error(onewrite):

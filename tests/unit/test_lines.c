@@ -293,7 +293,7 @@ static void test_short_write(void **state)
         send_one(i);
     struct ow_receipt first;
     assert_int_equal(broker->ops->step(broker, &first, 1, &err), 1);
-    assert_int_equal(first.verdict, OW_RETRY);
+    assert_int_equal(first.verdict, OW_LATER);
     assert_int_equal(size_of(path), good);
     /* Nothing passes those that come back. */
     assert_int_equal(send_sized(10, 0), OW_EAGAIN);
@@ -301,7 +301,7 @@ static void test_short_write(void **state)
     ow_wait_init(&wait);
     broker->ops->wait(broker, &wait);
     assert_int_equal(wait.deadline_ms, 0);
-    expect_receipts(3, 9, OW_RETRY);
+    expect_receipts(3, 9, OW_LATER);
     assert_text_has(err.text, "cannot write to ");
     assert_text_has(err.text, "File too large");
     assert_int_equal(setrlimit(RLIMIT_FSIZE, &unlimited), 0);
@@ -320,7 +320,7 @@ static void test_full_device(void **state)
     open_broker((struct ow_file_options){.path = "/dev/full"});
     send_one(1);
     send_one(2);
-    expect_receipts(1, 2, OW_RETRY);
+    expect_receipts(1, 2, OW_LATER);
     assert_text_has(err.text, "/dev/full: No space left on device");
 }
 
@@ -571,7 +571,7 @@ static void test_stdout_is_a_file(void **state)
     limit.rlim_cur = 50;
     assert_int_equal(setrlimit(RLIMIT_FSIZE, &limit), 0);
     send_one(1);
-    expect_receipts(1, 1, OW_RETRY);
+    expect_receipts(1, 1, OW_LATER);
     assert_int_equal(setrlimit(RLIMIT_FSIZE, &unlimited), 0);
     assert_file_is(path, "before\n");
     assert_text_has(err.text, "cannot write to standard output");

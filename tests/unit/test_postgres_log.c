@@ -89,21 +89,22 @@ static void test_many_rows(void **state)
 
 static void add(struct ow_pg_spill *spill, uint32_t xid, uint32_t subxid, bool survives, const char *text)
 {
-    assert_int_equal(ow_pg_spill_add(spill, xid, subxid, survives, ow_bytes_of(text), NULL), 0);
+    const struct ow_pg_change change = {xid, subxid, survives, strlen(text), ow_bytes_of(text)};
+    assert_int_equal(ow_pg_spill_add(spill, &change, NULL), 0);
 }
 
 static void must_be(struct ow_pg_spill *spill, const char *text)
 {
-    struct ow_bytes change;
+    struct ow_pg_change change;
     assert_int_equal(ow_pg_spill_next(spill, &change, NULL), 1);
-    assert_true(ow_bytes_is(change, text));
+    assert_true(ow_bytes_is(change.bytes, text) && change.lsn == strlen(text));
 }
 
 static void test_what_is_put_aside(void **state)
 {
     (void)state;
     OW_CLEANUP(ow_pg_spill_done) struct ow_pg_spill spill = {0};
-    struct ow_bytes change;
+    struct ow_pg_change change;
     assert_int_equal(ow_pg_spill_init(&spill, NULL, NULL), 0);
     add(&spill, 7, 7, false, "a");
     add(&spill, 9, 9, false, "of another");
@@ -128,7 +129,7 @@ static void test_more_than_memory_holds(void **state)
     OW_CLEANUP(ow_pg_spill_done) struct ow_pg_spill spill = {0};
     static char large[300000];
     char text[32];
-    struct ow_bytes change;
+    struct ow_pg_change change;
     memset(large, 'x', sizeof large - 1);
     assert_int_equal(ow_pg_spill_init(&spill, "/tmp", NULL), 0);
     for (int i = 0; i < 20000; i++) {
@@ -151,7 +152,8 @@ static void test_more_than_memory_holds(void **state)
     struct ow_error err = {0};
     struct ow_pg_spill nowhere = {0};
     assert_int_equal(ow_pg_spill_init(&nowhere, "/no/such/folder", &err), 0);
-    assert_int_equal(ow_pg_spill_add(&nowhere, 7, 7, false, ow_bytes_of(large), &err), OW_ENOTFOUND);
+    assert_int_equal(ow_pg_spill_add(&nowhere, &(struct ow_pg_change){7, 7, false, 1, ow_bytes_of(large)}, &err),
+                     OW_ENOTFOUND);
     assert_text_has(err.text, "/no/such/folder");
     ow_pg_spill_done(&nowhere);
 }
@@ -200,7 +202,7 @@ static void test_rows(void **state)
     assert_int_equal(ow_pg_rows_init(&rows, "a.b.c", NULL), OW_EINVALID);
     assert_int_equal(ow_pg_rows_init(&rows, ".b", NULL), OW_EINVALID);
     assert_int_equal(ow_pg_rows_init(&rows, "outbox", NULL), 0);
-    assert_string_equal(rows.schema, "public");
+    assert_string_equal(rows.outboxes[0].schema, "public");
     ow_pg_layout_init(&layout);
     for (size_t i = 0; i < OW_COUNT_OF(names); i++) {
         assert_int_equal(ow_pg_layout_missing(&layout) != NULL, i < 6); /* the first six are what a message needs */

@@ -47,14 +47,27 @@ static void test_decision(void **state)
 {
     (void)state;
     struct ow_retry_policy policy = plain;
-    assert_int_equal(ow_retry_decide(&policy, 1, OW_CLASS_PERMANENT), OW_RETRY_ASIDE);
-    assert_int_equal(ow_retry_decide(&policy, 1000000, OW_CLASS_RETRYABLE), OW_RETRY_AGAIN);
-    assert_int_equal(ow_retry_decide(&policy, 1000000, OW_CLASS_BUG), OW_RETRY_AGAIN);
+    assert_int_equal(ow_retry_decide(&policy, 1, 0, OW_CLASS_PERMANENT), OW_RETRY_ASIDE);
+    assert_int_equal(ow_retry_decide(&policy, 1000000, 0, OW_CLASS_RETRYABLE), OW_RETRY_AGAIN);
+    assert_int_equal(ow_retry_decide(&policy, 1000000, 0, OW_CLASS_BUG), OW_RETRY_AGAIN);
     policy.attempts_max = 3;
-    assert_int_equal(ow_retry_decide(&policy, 2, OW_CLASS_RETRYABLE), OW_RETRY_AGAIN);
-    assert_int_equal(ow_retry_decide(&policy, 3, OW_CLASS_RETRYABLE), OW_RETRY_ASIDE);
-    assert_int_equal(ow_retry_decide(&policy, 4, OW_CLASS_RETRYABLE), OW_RETRY_ASIDE);
-    assert_int_equal(ow_retry_decide(&policy, 4, OW_CLASS_BUG), OW_RETRY_AGAIN);
+    assert_int_equal(ow_retry_decide(&policy, 2, 0, OW_CLASS_RETRYABLE), OW_RETRY_AGAIN);
+    assert_int_equal(ow_retry_decide(&policy, 3, 0, OW_CLASS_RETRYABLE), OW_RETRY_ASIDE);
+    assert_int_equal(ow_retry_decide(&policy, 4, 0, OW_CLASS_RETRYABLE), OW_RETRY_ASIDE);
+    assert_int_equal(ow_retry_decide(&policy, 4, 0, OW_CLASS_BUG), OW_RETRY_AGAIN);
+}
+
+static void test_time_is_used_up(void **state)
+{
+    (void)state;
+    struct ow_retry_policy policy = plain;
+    assert_int_equal(ow_retry_policy_default.elapsed_max_ms, 30000);
+    assert_int_equal(ow_retry_decide(&policy, 2, INT64_MAX, OW_CLASS_RETRYABLE), OW_RETRY_AGAIN);
+    policy.elapsed_max_ms = 5000;
+    assert_int_equal(ow_retry_decide(&policy, 1, 0, OW_CLASS_RETRYABLE), OW_RETRY_AGAIN);
+    assert_int_equal(ow_retry_decide(&policy, 1000, 4999, OW_CLASS_RETRYABLE), OW_RETRY_AGAIN);
+    assert_int_equal(ow_retry_decide(&policy, 2, 5000, OW_CLASS_RETRYABLE), OW_RETRY_ASIDE);
+    assert_int_equal(ow_retry_decide(&policy, 2, 5000, OW_CLASS_BUG), OW_RETRY_AGAIN);
 }
 
 int main(void)
@@ -64,6 +77,7 @@ int main(void)
         cmocka_unit_test(test_constant),
         cmocka_unit_test(test_jitter_stays_in_its_bounds),
         cmocka_unit_test(test_decision),
+        cmocka_unit_test(test_time_is_used_up),
     };
     return cmocka_run_group_tests_name("retry", tests, NULL, NULL);
 }

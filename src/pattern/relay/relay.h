@@ -6,7 +6,7 @@
  * The life of one message:
  *
  *   source.next -> check -> route -> window -> broker.send -> broker.step (its receipt)
- *      -> accepted: settled | retry: back off, its key waits | rejected: source.set_aside, then settled
+ *      -> accepted: settled | retry, later: back off, its key waits | rejected: source.set_aside, then settled
  *      -> the oldest settled ones leave the window -> source.confirm
  *
  * The position of a log is on record before the log is told to forget: in the broker, with its transactions or by
@@ -17,6 +17,13 @@
  * A broker with transactions takes a batch and the source's position together; after a crash the relay asks
  * it about every message at or before that position, so that nothing is accepted twice, and nothing is
  * passed over because a database was restored from a backup.
+ *
+ * A message that is to be retried for its own sake is set aside when its attempts or its time are used up, and at its
+ * second failure where its key fills more than half of the window. Only time in which the broker works counts: between
+ * two answers of it, where it was not closed, in trouble or unable to take anything. While it is away everything waits.
+ *
+ * A relay that parks sets aside what comes behind a dead letter of its key as well, so that all of it can be put back
+ * in order. For that no more than one message of a key is in flight: nothing may be ahead of one that is refused.
  *
  * Errors of a source or broker of class RETRYABLE make the relay close that side, wait, and open it again,
  * for ever; what was in flight is sent again. Other errors end ow_relay_step() with the error.
@@ -37,12 +44,14 @@ enum ow_relay_event {
     OW_RELAY_TROUBLE,   /* a side failed and is tried again; text says which and why; told once until it works */
     OW_RELAY_BACK,      /* works again after trouble */
     OW_RELAY_ASIDE,     /* a message became a dead letter; text has id and reason */
+    OW_RELAY_DROPPED,   /* nothing is published of a row that should not be there; text says why */
+    OW_RELAY_MISUSED,   /* the same, where it is to be taken as an error */
     OW_RELAY_WENT_BACK, /* the source has messages at or before the recorded position that were never accepted */
 };
 /* Makes of a row the record that is to be written: fills in topic, key, payload, headers, time_ms and is_shaped of
    *message, whose position and other fields the source has filled in; what it points to stays until the next call.
-   1: publish it; 0: nothing is published, its position is confirmed in its turn. OW_EINVALID: it is to be set aside,
-   with the reason; OW_ENOMEM. */
+   1: publish it; 0: nothing is published, its position is confirmed in its turn; *err, which comes zeroed, may have a
+   code and a text then, which are told. OW_EINVALID: it is to be set aside, with the reason; OW_ENOMEM. */
 typedef int ow_relay_shape(void *context, const struct ow_row *row, struct ow_message *message, struct ow_error *err);
 
 typedef void ow_relay_listener(void *context, enum ow_relay_event event, const char *text);
@@ -55,7 +64,8 @@ struct ow_relay_options {
     struct ow_message_limits limits;
     struct ow_window_limits window;   /* keeps_order is taken from the broker */
     struct ow_retry_policy retry;     /* for messages */
-    struct ow_retry_policy reconnect; /* for source and broker; attempts_max is ignored */
+    struct ow_retry_policy reconnect; /* for source and broker; it has no end */
+    bool parks;                       /* what follows a dead letter of its key is set aside behind it */
     bool ends_at_end;                 /* ow_relay_is_idle() is waited for: nothing is put off */
     struct ow_world world;
     ow_relay_listener *listener; /* may be NULL */
@@ -64,7 +74,7 @@ struct ow_relay_options {
 void ow_relay_options_default(struct ow_relay_options *options);
 
 struct ow_relay_counters { /* since ow_relay_init() */
-    uint64_t read, sent, accepted, retried, set_aside, confirmed, already_accepted, dropped;
+    uint64_t read, sent, accepted, retried, set_aside, parked, confirmed, already_accepted, dropped;
 };
 
 struct ow_relay {
@@ -81,6 +91,8 @@ struct ow_relay {
     bool is_standing_by, has_trouble, is_dry, is_clogged, txn_is_open, went_back_was_told;
     uint32_t source_failures, broker_failures; /* in a row */
     int64_t source_due_ms, broker_due_ms;      /* nothing is asked of that side before */
+    int64_t well_ms, answered_ms;              /* the time that counts; the broker's last answer */
+    bool broker_is_unwell;                     /* since that answer it was closed, in trouble, or unable */
     struct ow_buf identity;                    /* of the source that the window belongs to */
     struct ow_position known;                  /* the broker's last position when it was opened; zero: none */
     struct ow_position stored;                 /* its last position now */

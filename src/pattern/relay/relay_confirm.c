@@ -38,6 +38,24 @@ static int record(struct ow_relay *relay, struct ow_position position, struct ow
     return r == 0 ? 1 : r;
 }
 
+int ow_relay_forget_record(struct ow_relay *relay, struct ow_error *err)
+{
+    static const struct ow_position none;
+    struct ow_broker *broker = relay->broker;
+    if (!relay->source->has_gone_back)
+        return 0;
+    int r = broker->ops->has_transactions ? broker->ops->txn_begin(broker, err) : 0;
+    if (r == 0)
+        r = broker->ops->has_transactions
+                ? broker->ops->txn_commit(broker, relay->identity.data, none, err)
+                : broker->ops->record_position(broker, relay->identity.data, none, err);
+    if (r < 0 && r != OW_EAGAIN) /* it may have nowhere to keep one, and so has none */
+        return ow_relay_broker_failed(relay, err);
+    relay->stored = none;
+    relay->source->has_gone_back = false;
+    return 0;
+}
+
 static bool is_time_to_confirm(const struct ow_relay *relay)
 {
     if (relay->confirming_count == 0 || !relay->source_is_open || ow_relay_now_ms(relay) < relay->source_due_ms)

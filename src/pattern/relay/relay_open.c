@@ -162,6 +162,7 @@ static int open_broker(struct ow_relay *relay, struct ow_error *err)
     if (r < 0)
         return r;
     relay->broker_is_open = true;
+    ow_relay_note_open(relay);
     relay->known = (struct ow_position){0};
     if (keeps_position(relay))
         r = broker->ops->last_position(broker, relay->identity.data, &relay->known, err);
