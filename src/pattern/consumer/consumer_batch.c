@@ -4,6 +4,7 @@
  * rolled back and goes again one by one, so that the one to blame is found and the others are not held up. A message
  * that has failed before stands alone from then on.
  */
+#include <stdio.h>
 #include <string.h>
 
 #include "base/crash.h"
@@ -81,6 +82,12 @@ static int transact(struct ow_consumer *c, struct batch *b, size_t first, size_t
     if (r == 0) {
         OW_CRASH_POINT(CONSUMER_BEFORE_COMMIT);
         r = c->inbox->ops->commit(c->inbox, err);
+        if (r < 0 && tasks > 0 && ow_error_class(r) != OW_CLASS_RETRYABLE) { /* a constraint that is checked at the end */
+            *ret_blamed = b->task_calls[0];
+            *outcome = (struct ow_outcome){.kind = OW_OUTCOME_FAILED, .retry_after_ms = -1, .class = "commit"};
+            (void)snprintf(outcome->reason, sizeof outcome->reason, "%s", err->text);
+            r = 1;
+        }
     } else
         c->inbox->ops->rollback(c->inbox);
     if (r == 0) {
@@ -140,8 +147,7 @@ static int refuse(struct ow_consumer_call *call, struct ow_outcome *outcome)
     *outcome = (struct ow_outcome){.kind = OW_OUTCOME_REFUSED, .retry_after_ms = -1, .class = "bad message"};
     struct ow_error text;
     (void)ow_error_set(&text, OW_EINVALID, "%.*s", OW_PRINT(call->record.message.defect));
-    memcpy(outcome->reason, text.text, sizeof outcome->reason);
-    outcome->reason[sizeof outcome->reason - 1] = '\0';
+    (void)snprintf(outcome->reason, sizeof outcome->reason, "%s", text.text);
     return 1;
 }
 

@@ -283,22 +283,16 @@ static int keep_emitted(struct ow_consumer_call *call, const struct ow_outcome *
     return call->emitted ? 0 : OW_ENOMEM;
 }
 
-/* Whether it tells of the target, not of the message. */
-static bool is_of_target(const struct ow_outcome *outcome)
-{
-    return outcome->kind == OW_OUTCOME_FAILED || outcome->kind == OW_OUTCOME_HELD_UP;
-}
-
 static void take_outcome(struct ow_consumer *c, const struct ow_outcome *outcome)
 {
     struct ow_consumer_call *call = ow_consumer_find_call(c, outcome->token);
     if (!call || call->state != OW_CALL_RUNNING)
         return; /* given up */
-    bool was_probe = call->is_probe, has_changed = ow_breaker_outcome(&c->breaker, is_of_target(outcome), wall_ms(c));
+    bool was_probe = call->is_probe, has_changed = ow_breaker_outcome(&c->breaker, outcome->is_of_target, wall_ms(c));
     call->is_probe = false;
     if (outcome->kind == OW_OUTCOME_DONE && keep_emitted(call, outcome) == 0)
         call->state = OW_CALL_HANDLED;
-    else if (outcome->kind == OW_OUTCOME_DONE || outcome->kind == OW_OUTCOME_HELD_UP || (was_probe && is_of_target(outcome)))
+    else if (outcome->kind == OW_OUTCOME_DONE || outcome->kind == OW_OUTCOME_HELD_UP || (was_probe && outcome->is_of_target))
         /* A probe finds out about the target; that is no attempt of the message. */
         ow_consumer_put_back(c, call,
                              ow_consumer_now_ms(c) + ow_retry_delay_ms(&c->options.reconnect, 1, 0.5), false);

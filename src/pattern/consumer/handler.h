@@ -35,8 +35,9 @@ struct ow_outcome {
     uint64_t token;
     enum ow_outcome_kind kind;
     int64_t retry_after_ms; /* FAILED: not before; -1: nothing is said of it */
+    bool is_of_target;      /* it tells of what is called, not of the message: the breaker counts it */
     char class[48];         /* what policies name: "http 503", "timeout", "23505"; "" when DONE */
-    char reason[400];       /* one line; "" when DONE */
+    char reason[512];       /* one line; "" when DONE */
     /* DONE: messages that are to be published with the effect, lent until the next call; they are put into the outbox
        in the transaction of the inbox. */
     const struct ow_message *emitted;

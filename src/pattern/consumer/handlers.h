@@ -13,4 +13,22 @@ enum { OW_HANDLER_STATEMENTS_MAX = 32 };
 int ow_handler_sql_new(const char *const *statements, size_t count, struct ow_handler **ret,
                        struct ow_error *err) OW_MUST_CHECK;
 
+struct ow_handler_http_header {
+    char *name, *value;
+};
+struct ow_handler_http_options {
+    char *url;         /* http:// or https:// */
+    char *unix_socket; /* NULL: over TCP */
+    char *ca;          /* a PEM file; NULL: what the system trusts */
+    char *secret;      /* of Standard Webhooks: "whsec_" and Base64, or any text; NULL: not signed */
+    int64_t timeout_ms; /* of a call, all in all; 0: 10 s */
+    uint32_t connections_max; /* 0: 100 */
+    struct ow_handler_http_header *headers; /* that are added to each request */
+    size_t header_count;
+};
+/* Classes of failure: "http 503", "timeout", "unreachable", "tls", "broken answer". OW_EINVALID: the URL or the secret;
+   OW_EUNSUPPORTED in a build without libcurl. */
+int ow_handler_http_new(const struct ow_handler_http_options *options, struct ow_handler **ret,
+                        struct ow_error *err) OW_MUST_CHECK;
+
 #endif
