@@ -10,17 +10,36 @@ SELECT onewrite.publish($1::text, $2::text, $3::text, $4::text, id => $5::text, 
 SELECT onewrite.publish_bytes($1::text, $2::text, $3::text, $4::bytea, id => $5::text, headers => $6::json,
                               "time" => to_timestamp($7::bigint / 1000.0));
 
--- All rows from $1 on but those that were yielded already ($2), of the shards in $3 out of $4, at most $5 rows and,
--- after the first, $6 bytes. One snapshot, in the order of seq; nothing stays open.
+-- All rows from $1 on but those that were yielded already ($2), of the shards in $3 out of $4, at most $5 rows. One
+-- snapshot, in the order of seq; nothing stays open. Large cells are not sent: the last column says that there is one,
+-- and from that row on the next statement reads.
 -- name: read_batch
-SELECT seq, id, aggregatetype, aggregateid, type, payload, payload_bytes, headers, time, shard
+SELECT seq, id, aggregatetype, aggregateid, type,
+       CASE WHEN octet_length(payload) <= 4096 THEN payload END,
+       CASE WHEN octet_length(payload_bytes) <= 4096 THEN payload_bytes END,
+       CASE WHEN pg_column_size(headers) <= 4096 THEN headers END, time,
+       CASE $4::int WHEN 1 THEN 0 ELSE (hashtext(aggregateid) & 2147483647) % $4::int END,
+       coalesce(octet_length(payload) > 4096 OR octet_length(payload_bytes) > 4096 OR pg_column_size(headers) > 4096, false)
+FROM onewrite.outbox
+WHERE seq >= $1::bigint
+  AND accepted_at IS NULL
+  AND seq NOT IN (SELECT u FROM unnest($2::bigint[]) AS u)
+  AND ($4::int = 1 OR (hashtext(aggregateid) & 2147483647) % $4::int = ANY ($3::int[]))
+ORDER BY seq
+LIMIT $5::int;
+
+-- The same with all cells; after the first row at most $6 bytes, which costs as much again as the reading.
+-- name: read_large
+SELECT seq, id, aggregatetype, aggregateid, type, payload, payload_bytes, headers, time, shard, is_large
 FROM (
     SELECT o.*,
-           sum(coalesce(octet_length(payload), 0) + coalesce(octet_length(payload_bytes), 0))
+           sum(coalesce(octet_length(payload), 0) + coalesce(octet_length(payload_bytes), 0) + coalesce(pg_column_size(headers), 0))
                OVER (ORDER BY seq ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) AS bytes_before
     FROM (
         SELECT seq, id, aggregatetype, aggregateid, type, payload, payload_bytes, headers, time,
-               CASE $4::int WHEN 1 THEN 0 ELSE (hashtext(aggregateid) & 2147483647) % $4::int END AS shard
+               CASE $4::int WHEN 1 THEN 0 ELSE (hashtext(aggregateid) & 2147483647) % $4::int END AS shard,
+               coalesce(octet_length(payload) > 4096 OR octet_length(payload_bytes) > 4096 OR pg_column_size(headers) > 4096,
+                        false) AS is_large
         FROM onewrite.outbox
         WHERE seq >= $1::bigint
           AND accepted_at IS NULL
@@ -37,8 +56,8 @@ WITH ours AS (
     SELECT l.name FROM onewrite.lease l JOIN unnest($2::text[], $3::bigint[]) AS m (name, epoch)
         ON m.name = l.name AND m.epoch = l.epoch),
 gone AS (
-    DELETE FROM onewrite.outbox o USING unnest($1::bigint[]) AS u (seq)
-    WHERE o.seq = u.seq AND (SELECT count(*) FROM ours) = cardinality($2::text[]))
+    DELETE FROM onewrite.outbox o
+    WHERE o.seq = ANY ($1::bigint[]) AND (SELECT count(*) FROM ours) = cardinality($2::text[]))
 SELECT count(*) FROM ours;
 
 -- name: mark_rows
@@ -46,8 +65,8 @@ WITH ours AS (
     SELECT l.name FROM onewrite.lease l JOIN unnest($2::text[], $3::bigint[]) AS m (name, epoch)
         ON m.name = l.name AND m.epoch = l.epoch),
 marked AS (
-    UPDATE onewrite.outbox o SET accepted_at = clock_timestamp() FROM unnest($1::bigint[]) AS u (seq)
-    WHERE o.seq = u.seq AND o.accepted_at IS NULL AND (SELECT count(*) FROM ours) = cardinality($2::text[]))
+    UPDATE onewrite.outbox o SET accepted_at = clock_timestamp()
+    WHERE o.seq = ANY ($1::bigint[]) AND o.accepted_at IS NULL AND (SELECT count(*) FROM ours) = cardinality($2::text[]))
 SELECT count(*) FROM ours;
 
 -- Marked rows that are old enough, a few at a time.

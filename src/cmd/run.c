@@ -13,6 +13,7 @@
 struct run_options {
     int64_t wait_ms;
     bool until_end;
+    const char *gap_accepted; /* of this relay; NULL: of none */
 };
 
 /* A relay that runs, and a text that holds everything that makes it what it is. */
@@ -25,7 +26,8 @@ struct runner {
     const struct run_options *options;
     const char *path;
     struct ow_daemon daemon;
-    struct running *running; /* owned */
+    const char *gap_accepted; /* at the first start only */
+    struct running *running;  /* owned */
     size_t count;
 };
 
@@ -43,7 +45,8 @@ static void describe(const struct ow_config_relay *relay, struct ow_buf *to)
                   relay->limits.payload_bytes_max, relay->window.count_max, relay->window.bytes_max);
     ow_buf_printf(to, "%d|%s|%s|%s|%u|", (int)relay->by, relay->table ? relay->table : "",
                   relay->slot ? relay->slot : "", relay->publication ? relay->publication : "", relay->prune);
-    ow_config_describe_debezium(relay->debezium, to);
+    ow_buf_printf(to, "%u|%s|", relay->snapshot, relay->start_after ? relay->start_after : "");
+    ow_config_describe_shape(relay, to);
     ow_buf_printf(to, "%" PRId64 "|%" PRId64 "|%g|%g|%u", relay->retry.initial_ms, relay->retry.max_ms,
                   relay->retry.multiplier, relay->retry.jitter, relay->retry.attempts_max);
 }
@@ -59,7 +62,9 @@ static int new_pipeline(const struct runner *runner, const struct ow_config_rela
     ow_relay_options_default(&p.relay);
     ow_config_set_relay_options(relay, &p.relay);
     p.relay.ends_at_end = runner->options->until_end;
-    int r = ow_config_new_relay_source(relay, &p.source, err);
+    struct ow_config_relay now = *relay;
+    now.accepts_gap = runner->gap_accepted && strcmp(relay->name, runner->gap_accepted) == 0;
+    int r = ow_config_new_relay_source(&now, &p.source, err);
     if (r < 0)
         return r;
     r = ow_config_new_shape(relay, &p.relay, err);
@@ -155,6 +160,17 @@ static void runner_done(struct runner *runner)
     free(runner->running);
 }
 
+static int check_gap(struct runner *runner, const struct ow_config *config, struct ow_error *err)
+{
+    runner->gap_accepted = runner->options->gap_accepted;
+    for (size_t i = 0; runner->gap_accepted && i < config->relay_count; i++)
+        if (strcmp(config->relays[i].name, runner->gap_accepted) == 0)
+            return 0;
+    return runner->gap_accepted
+               ? ow_error_set(err, OW_EUSAGE, "--accept-gap: there is no relay \"%s\"", runner->gap_accepted)
+               : 0;
+}
+
 static int run(const void *options, char *const *arguments, size_t count, struct ow_error *err)
 {
     OW_CLEANUP(runner_done)
@@ -167,8 +183,10 @@ static int run(const void *options, char *const *arguments, size_t count, struct
     if (r != 0)
         return r;
     ow_log_configure(config->log_level, config->log_format);
+    r = check_gap(&runner, config, err);
     for (size_t i = 0; i < config->relay_count && r == 0; i++)
         r = start(&runner, &config->relays[i], runner.options->wait_ms, err);
+    runner.gap_accepted = NULL;
     if (r != 0)
         return r < 0 ? r : 0;
     return ow_daemon_run(&runner.daemon, reload, &runner, err);
@@ -179,6 +197,9 @@ static const struct ow_flag flags[] = {
      offsetof(struct run_options, until_end), NULL, 0, 0},
     {"wait", 'w', "DURATION", OW_FLAG_DURATION, "0", "at the start, how long to wait for a side that cannot be reached",
      offsetof(struct run_options, wait_ms), NULL, 0, 0},
+    {"accept-gap", 0, "RELAY", OW_FLAG_STRING, NULL,
+     "this relay goes on although the log does not reach back to its recorded position; say it once",
+     offsetof(struct run_options, gap_accepted), NULL, 0, 0},
     {0},
 };
 

@@ -11,6 +11,7 @@
 struct ow_debezium {
     struct ow_debezium_options options;
     struct ow_java_regex *regex;
+    struct ow_java_regex *includes, *excludes; /* of prefixes of messages; NULL: none */
     struct ow_dbz_plans plans;
     struct ow_dbz_names names;
     struct ow_dbz_arena arena; /* of one record */
@@ -29,6 +30,36 @@ struct passage {
     bool is_tombstone;
 };
 
+/* What a list of expressions makes of a prefix that one of them matches; no prefix is that. */
+#define MATCHED "\x01"
+
+/* A list of expressions with commas as one; NULL stays NULL. */
+static int new_filter(const char *list, const char *name, struct ow_java_regex **ret, struct ow_error *err)
+{
+    OW_CLEANUP(ow_buf_done) struct ow_buf pattern = {0};
+    if (!list)
+        return 0;
+    for (const char *at = list; *at;) {
+        at += strspn(at, ", ");
+        size_t size = strcspn(at, ",");
+        if (size > 0)
+            ow_buf_printf(&pattern, "%s(?:%.*s)", pattern.size > 0 ? "|" : "(?i)", (int)size, at);
+        at += size;
+    }
+    int r = ow_buf_check(&pattern, err);
+    if (r == 0 && pattern.size > 0)
+        r = ow_java_regex_new(ow_buf_bytes(&pattern), OW_BYTES(MATCHED), ret, err);
+    return r < 0 ? ow_error_prefix(err, "%s", name) : 0;
+}
+
+/* 1: it does; 0: it does not; < 0. */
+static int matches(struct ow_java_regex *filter, struct ow_bytes prefix, struct ow_error *err)
+{
+    OW_CLEANUP(ow_buf_done) struct ow_buf to = {0};
+    int r = ow_java_regex_route(filter, prefix, &to, err);
+    return r < 0 ? r : ow_bytes_is(ow_buf_bytes(&to), MATCHED);
+}
+
 int ow_debezium_new(struct ow_debezium_options *options, struct ow_debezium **ret, struct ow_error *err)
 {
     struct ow_debezium *router = calloc(1, sizeof(*router));
@@ -42,6 +73,10 @@ int ow_debezium_new(struct ow_debezium_options *options, struct ow_debezium **re
     if (r == 0)
         r = ow_java_regex_new(ow_bytes_of(router->options.topic_regex), ow_bytes_of(router->options.topic_replacement),
                               &router->regex, err);
+    if (r == 0)
+        r = new_filter(router->options.message_includes, "message.prefix.include.list", &router->includes, err);
+    if (r == 0)
+        r = new_filter(router->options.message_excludes, "message.prefix.exclude.list", &router->excludes, err);
     if (r == 0) {
         router->headers = calloc(router->options.placement_count + 1, sizeof(*router->headers));
         r = router->headers ? 0 : ow_error_set(err, OW_ENOMEM, "out of memory");
@@ -63,6 +98,8 @@ void ow_debezium_free(struct ow_debezium *router)
     ow_dbz_arena_done(&router->arena);
     ow_buf_done(&router->topic);
     ow_java_regex_free(router->regex);
+    ow_java_regex_free(router->includes);
+    ow_java_regex_free(router->excludes);
     ow_debezium_options_done(&router->options);
     free(router->headers);
     free(router);
@@ -417,6 +454,14 @@ int ow_debezium_pass(struct ow_debezium *router, const struct ow_debezium_messag
     *ret = (struct ow_debezium_record){.partition = -1, .headers = router->headers};
     ow_dbz_arena_reset(&router->arena);
     struct ow_error why = {0};
-    int r = ow_dbz_message_convert(&router->options, &router->arena, message, ret, &why);
+    int is_in = router->includes ? matches(router->includes, message->prefix, &why) : 1;
+    int is_out = is_in == 1 && router->excludes ? matches(router->excludes, message->prefix, &why) : 0;
+    if (is_in == 0 || is_out == 1) {
+        ret->outcome = OW_DEBEZIUM_DROPPED;
+        return 0;
+    }
+    int r = is_in < 0    ? is_in
+            : is_out < 0 ? is_out
+                         : ow_dbz_message_convert(&router->options, &router->arena, message, ret, &why);
     return finish(router, ret, r, &why, err);
 }

@@ -256,6 +256,17 @@ static int write_tables(struct ow_import *in, struct ow_error *err)
     return 0;
 }
 
+/* Whether rows that are there before the slot is made are published. */
+static void write_snapshot(struct ow_import *in)
+{
+    struct ow_bytes mode = source(in, "snapshot.mode");
+    if (ow_bytes_is(mode, "no_data") || ow_bytes_is(mode, "never") || ow_bytes_is(mode, "schema_only"))
+        ow_buf_add_text(&in->to->yaml, "      snapshot: never\n");
+    else if (mode.data && !ow_bytes_is(mode, "initial") && !ow_bytes_is(mode, "when_needed"))
+        ow_import_lose(in, "snapshot.mode",
+                       "this mode is not carried over; rows that are there when the slot is made come first, once");
+}
+
 static int write_from(struct ow_import *in, struct ow_error *err)
 {
     struct ow_buf *to = &in->to->yaml;
@@ -270,6 +281,7 @@ static int write_from(struct ow_import *in, struct ow_error *err)
     ow_buf_add_text(to, "\n      publication: ");
     ow_import_write_scalar(in, publication.data ? publication : OW_BYTES("dbz_publication"), false);
     ow_buf_add_text(to, "\n      prune: never # what is in the table stays the service's own\n");
+    write_snapshot(in);
     if (plugin.data && !ow_bytes_is(plugin, "pgoutput"))
         ow_import_lose(in, "plugin.name", "its slot is of another plugin and cannot be read; name another slot");
     return 0;

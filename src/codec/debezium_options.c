@@ -86,6 +86,9 @@ const struct ow_debezium_option ow_debezium_option_table[] = {
     NOTHING("tracing.span.context.field", "Has no effect: spans are not made."),
     NOTHING("tracing.operation.name", "Has no effect: spans are not made."),
     NOTHING("tracing.with.context.field.only", "Has no effect: spans are not made."),
+    TEXT("message.prefix.include.list", NULL, message_includes,
+         "Expressions, separated by commas: of logical messages only those whose prefix one of them matches."),
+    TEXT("message.prefix.exclude.list", NULL, message_excludes, "Likewise, those are left out."),
     TEXT("topic.prefix", "", topic_prefix, "The first part of the names of schemas and of the topic of messages."),
     CHOICE("decimal.handling.mode", "precise", modes.decimal, decimals, "What a numeric or money column becomes."),
     CHOICE("time.precision.mode", "adaptive", modes.time, times, "What a column of a date or time becomes."),
@@ -231,6 +234,52 @@ void ow_debezium_options_done(struct ow_debezium_options *options)
             free(*(char **)((char *)options + option->offset));
     free(options->placements);
     *options = (struct ow_debezium_options){0};
+}
+
+/* The table's texts are pointers, and belong to each copy. */
+static char **text_of(struct ow_debezium_options *options, const struct ow_debezium_option *option)
+{
+    return (char **)((char *)options + option->offset);
+}
+
+int ow_debezium_options_copy(const struct ow_debezium_options *from, struct ow_debezium_options *ret,
+                             struct ow_error *err)
+{
+    bool has_failed = false;
+    *ret = *from;
+    ret->placements = NULL;
+    ret->placement_count = 0;
+    for (const struct ow_debezium_option *option = ow_debezium_option_table; option->name; option++) {
+        if (option->type != OW_DEBEZIUM_TEXT || !*text_of(ret, option))
+            continue;
+        *text_of(ret, option) = strdup(*text_of(ret, option));
+        has_failed |= !*text_of(ret, option);
+    }
+    if (!has_failed)
+        return 0;
+    ow_debezium_options_done(ret);
+    return ow_error_set(err, OW_ENOMEM, "out of memory");
+}
+
+static void describe_converter(const struct ow_dbz_converter *c, struct ow_buf *to)
+{
+    ow_buf_printf(to, "%d %d %d %d %d|", c->kind, c->delegate, c->has_schemas, c->delegate_has_schemas,
+                  c->has_numeric_decimals);
+}
+
+void ow_debezium_options_describe(const struct ow_debezium_options *options, struct ow_buf *to)
+{
+    struct ow_debezium_options o = *options;
+    for (const struct ow_debezium_option *option = ow_debezium_option_table; option->name; option++)
+        if (option->type == OW_DEBEZIUM_TEXT && *text_of(&o, option))
+            ow_buf_printf(to, "%s=%s|", option->name, *text_of(&o, option));
+    ow_buf_printf(to, "%d %d %d %d %d %d %d|", o.invalid_operation, o.naming, o.is_missing_ignored, o.has_tombstones,
+                  o.expands_json, o.null_is_bytes, o.empty_array_is_strings);
+    ow_buf_printf(to, "%d %d %d %d %d %d %d|", o.modes.decimal, o.modes.time, o.modes.binary, o.modes.hstore_is_map,
+                  o.modes.interval_is_text, o.modes.has_unknown_types, o.modes.money_digits);
+    describe_converter(&o.key, to);
+    describe_converter(&o.value, to);
+    describe_converter(&o.header, to);
 }
 
 /* --- table.fields.additional.placement ----------------------------------------------------------------------- */

@@ -39,8 +39,9 @@ enum ow_dbz_invalid_operation { OW_DBZ_INVALID_WARN, OW_DBZ_INVALID_ERROR, OW_DB
 struct ow_debezium_options {
     char *topic_prefix;
     char *event_id, *event_key, *payload;
-    char *timestamp, *schema_version; /* NULL: not set */
-    char *additional_placement;       /* NULL: none */
+    char *timestamp, *schema_version;          /* NULL: not set */
+    char *additional_placement;                /* NULL: none */
+    char *message_includes, *message_excludes; /* expressions for prefixes of messages; NULL: none */
     char *route_by, *topic_regex, *topic_replacement;
     int32_t invalid_operation;
     int32_t naming; /* enum ow_dbz_naming */
@@ -54,6 +55,11 @@ struct ow_debezium_options {
 /* Debezium's defaults, but for the converters: texts as they are. */
 int ow_debezium_options_init(struct ow_debezium_options *options, struct ow_error *err) OW_MUST_CHECK;
 void ow_debezium_options_done(struct ow_debezium_options *options);
+/* All but `placements`, which are found anew by a check. */
+int ow_debezium_options_copy(const struct ow_debezium_options *options, struct ow_debezium_options *ret,
+                             struct ow_error *err) OW_MUST_CHECK;
+/* Everything that they say, as one text without meaning; equal options, equal texts. */
+void ow_debezium_options_describe(const struct ow_debezium_options *options, struct ow_buf *to);
 
 /* OW_ENOTFOUND: no option of this name; OW_ECONFIG: not a value of it, with what there is. */
 int ow_debezium_options_set(struct ow_debezium_options *options, struct ow_bytes name, struct ow_bytes value,

@@ -8,6 +8,7 @@
 #include "config/construct.h"
 #include "config/debezium.h"
 #include "config/read.h"
+#include "config/routes.h"
 #include "config/schema.h"
 
 static int refuse_entries(struct ow_reader *reader, const yaml_node_t *node, const char *what)
@@ -304,9 +305,23 @@ static void check_relay(const struct checking *c)
     if (draft->relay.debezium && draft->relay.store && draft->relay.by != OW_RELAY_BY_LOG)
         report_in(c, "to", "debezium",
                   "the router reads rows of a table out of PostgreSQL's log; read by log, or leave out debezium");
+    if (draft->relay.routes && draft->relay.store && draft->relay.by != OW_RELAY_BY_LOG)
+        report_in(c, "to", "tables", "only a relay by log reads several tables; read by log, or leave out tables");
+    if (draft->relay.start_after && draft->relay.store && draft->relay.by == OW_RELAY_BY_POLLING)
+        report_in(c, "from", "start_after", "is for a source that is read by log");
+    else if (draft->relay.start_after && ow_postgres_log_check_start(draft->relay.start_after, &err) < 0)
+        report_in(c, "from", "start_after", "%s", err.text);
     if (draft->relay.retry.max_ms < draft->relay.retry.initial_ms)
         report_in(c, "retry", "max", "is less than initial; make it at least as long");
     check_against_others(c);
+}
+
+static int read_destinations(struct ow_reader *reader, struct ow_relay_draft *draft)
+{
+    size_t path = ow_reader_enter(reader, OW_BYTES("to"));
+    int r = ow_config_read_debezium(reader, draft->debezium, NULL, &draft->relay.debezium);
+    ow_reader_leave(reader, path);
+    return r < 0 ? r : ow_config_read_routes(reader, draft->tables, &draft->relay);
 }
 
 static int read_relay(struct ow_reader *reader, const yaml_node_t *node, struct ow_config *config)
@@ -316,11 +331,11 @@ static int read_relay(struct ow_reader *reader, const yaml_node_t *node, struct 
     struct ow_error err;
     int r = ow_option_set_defaults(ow_relay_options, &draft, &err);
     if (r == 0 && ow_reader_group(reader, node, ow_relay_options, &draft)) {
-        r = ow_config_read_debezium(reader, draft.debezium, &draft.relay.debezium);
+        r = read_destinations(reader, &draft);
         check_relay(&(struct checking){reader, node, &draft, config});
         config->relays[config->relay_count++] = draft.relay;
         draft.relay.name = draft.relay.topic = draft.relay.key = NULL;
-        draft.relay.table = draft.relay.slot = draft.relay.publication = NULL;
+        draft.relay.table = draft.relay.slot = draft.relay.publication = draft.relay.start_after = NULL;
     }
     ow_option_done(ow_relay_options, &draft);
     return r;
@@ -421,6 +436,8 @@ void ow_config_free(struct ow_config *config)
         free(config->relays[i].table);
         free(config->relays[i].slot);
         free(config->relays[i].publication);
+        free(config->relays[i].start_after);
+        ow_config_free_routes(&config->relays[i]);
         ow_config_free_debezium(config->relays[i].debezium);
     }
     free(config->stores);

@@ -26,10 +26,20 @@ struct ow_config_place { /* a store or a broker */
 enum ow_relay_then { OW_RELAY_SKIP, OW_RELAY_PARK };
 enum ow_relay_by { OW_RELAY_BY_AUTO, OW_RELAY_BY_POLLING, OW_RELAY_BY_LOG, OW_RELAY_BY_MESSAGE };
 
+struct ow_config_route { /* of the rows of one table */
+    char *table;
+    char *topic, *key; /* templates; NULL: as the relay's */
+    struct ow_debezium_options
+        *debezium; /* owned; NULL: topic and key count if one of them is said, else the relay's */
+};
+
 struct ow_config_log { /* what may be said of a source by log or by message; zeroed: nothing */
     const char *table, *slot, *publication;
-    uint32_t prune;  /* enum ow_postgres_log_prune */
-    bool wants_rows; /* whole rows, for `to: debezium:` */
+    uint32_t prune;     /* enum ow_postgres_log_prune */
+    bool wants_rows;    /* whole rows, for `to: debezium:` and single tables */
+    bool wants_logical; /* and messages of others */
+    bool has_no_snapshot;
+    const char *start_after;
     bool accepts_gap;
 };
 
@@ -41,8 +51,13 @@ struct ow_config_relay {
     enum ow_relay_by by;                          /* not AUTO */
     char *table, *slot, *publication;             /* by log; NULL: the usual ones */
     uint32_t prune;                               /* enum ow_postgres_log_prune */
+    uint32_t snapshot;                            /* 1: never */
+    char *start_after;                            /* by log; NULL: nothing is known */
+    bool accepts_gap;                             /* never of the file: a person says it */
     char *topic, *key;                            /* templates */
     struct ow_debezium_options *debezium;         /* owned, checked; NULL: topic and key count */
+    struct ow_config_route *routes;               /* owned; of tables that go elsewhere */
+    size_t route_count;
     struct ow_message_limits limits;
     struct ow_window_limits window; /* keeps_order is left to the relay */
     struct ow_retry_policy retry;

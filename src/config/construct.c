@@ -31,6 +31,9 @@ static int new_postgres_source(const struct ow_outbox_postgres_options *outbox, 
         .publication = log->publication,
         .prune = log->prune,
         .wants_rows = log->wants_rows,
+        .wants_logical = log->wants_logical,
+        .has_no_snapshot = log->has_no_snapshot,
+        .start_after = log->start_after,
         .accepts_gap = log->accepts_gap,
     };
     return ow_postgres_log_new(&options, ret, err);
@@ -81,7 +84,11 @@ int ow_config_new_relay_source(const struct ow_config_relay *relay, struct ow_so
                                       .slot = relay->slot,
                                       .publication = relay->publication,
                                       .prune = relay->prune,
-                                      .wants_rows = relay->debezium};
+                                      .wants_rows = relay->debezium || relay->route_count > 0,
+                                      .wants_logical = relay->debezium,
+                                      .has_no_snapshot = relay->snapshot,
+                                      .start_after = relay->start_after,
+                                      .accepts_gap = relay->accepts_gap};
     if (relay->store->url.scheme->id == OW_SCHEME_POSTGRES)
         return new_postgres_source(&relay->postgres, relay->by, &log, ret, err);
     return ow_outbox_polling_new(&relay->outbox, ret, err);

@@ -3,7 +3,7 @@
 
 #include <stdlib.h>
 
-#include "codec/debezium_regex.h"
+#include "codec/debezium.h"
 
 void ow_config_free_debezium(struct ow_debezium_options *options)
 {
@@ -16,11 +16,14 @@ void ow_config_free_debezium(struct ow_debezium_options *options)
 static void check_all(struct ow_reader *reader, const yaml_node_t *map, struct ow_debezium_options *options)
 {
     struct ow_error err;
-    struct ow_java_regex *regex = NULL;
+    struct ow_debezium_options copy;
+    struct ow_debezium *router = NULL;
     int r = ow_debezium_options_check(options, &err);
     if (r == 0)
-        r = ow_java_regex_new(ow_bytes_of(options->topic_regex), ow_bytes_of(options->topic_replacement), &regex, &err);
-    ow_java_regex_free(regex);
+        r = ow_debezium_options_copy(options, &copy, &err);
+    if (r == 0)
+        r = ow_debezium_new(&copy, &router, &err);
+    ow_debezium_free(router);
     if (r == OW_ENOMEM)
         reader->has_no_memory = true;
     else if (r < 0)
@@ -41,18 +44,22 @@ static void read_pair(struct ow_reader *reader, const struct ow_reader_pair *pai
         ow_reader_report(reader, pair->value, "%s", err.text);
 }
 
-int ow_config_read_debezium(struct ow_reader *reader, const yaml_node_t *map, struct ow_debezium_options **ret)
+int ow_config_read_debezium(struct ow_reader *reader, const yaml_node_t *map, const struct ow_debezium_options *base,
+                            struct ow_debezium_options **ret)
 {
     *ret = NULL;
     if (!map)
         return 0;
     struct ow_error err;
     struct ow_debezium_options *options = calloc(1, sizeof *options);
-    if (!options || ow_debezium_options_init(options, &err) < 0) {
+    int r = !options ? OW_ENOMEM
+            : base   ? ow_debezium_options_copy(base, options, &err)
+                     : ow_debezium_options_init(options, &err);
+    if (r < 0) {
         free(options);
         return OW_ENOMEM;
     }
-    size_t outer = ow_reader_enter(reader, OW_BYTES("to.debezium"));
+    size_t outer = ow_reader_enter(reader, OW_BYTES("debezium"));
     struct ow_reader_pairs pairs = ow_reader_pairs(map);
     struct ow_reader_pair pair;
     while (ow_reader_next(reader, &pairs, &pair)) {

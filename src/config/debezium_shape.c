@@ -6,35 +6,21 @@
 #include "base/units.h"
 
 #include "codec/debezium.h"
+#include "codec/json.h"
 
-struct shaper {
-    struct ow_debezium *router;
-    char place[OW_POSITION_TEXT_SIZE];
+/* What becomes of the rows of one table. */
+struct lane {
+    char *table;                /* owned; NULL: all others */
+    struct ow_debezium *router; /* NULL: the templates count */
+    struct ow_route topic, key;
 };
 
-/* The table's texts are pointers, and belong to each copy. */
-static char **text_of(struct ow_debezium_options *options, const struct ow_debezium_option *option)
-{
-    return (char **)((char *)options + option->offset);
-}
-
-static int copy_options(const struct ow_debezium_options *from, struct ow_debezium_options *ret, struct ow_error *err)
-{
-    bool has_failed = false;
-    *ret = *from;
-    ret->placements = NULL; /* found anew by who takes them */
-    ret->placement_count = 0;
-    for (const struct ow_debezium_option *option = ow_debezium_option_table; option->name; option++) {
-        if (option->type != OW_DEBEZIUM_TEXT || !*text_of(ret, option))
-            continue;
-        *text_of(ret, option) = strdup(*text_of(ret, option));
-        has_failed |= !*text_of(ret, option);
-    }
-    if (!has_failed)
-        return 0;
-    ow_debezium_options_done(ret);
-    return ow_error_set(err, OW_ENOMEM, "out of memory");
-}
+struct shaper {
+    struct lane *lanes; /* the last one is that of all others */
+    size_t count;
+    struct ow_buf topic, key;
+    char place[OW_POSITION_TEXT_SIZE];
+};
 
 static int make_record(struct ow_debezium *router, const struct ow_row *row, struct ow_debezium_record *ret,
                        struct ow_error *err)
@@ -66,16 +52,16 @@ static int drop(const struct ow_debezium *router, const struct ow_debezium_recor
     return 0;
 }
 
-static int shape(void *context, const struct ow_row *row, struct ow_message *m, struct ow_error *err)
+static int shape_by_router(struct shaper *shaper, struct ow_debezium *router, const struct ow_row *row,
+                           struct ow_message *m, struct ow_error *err)
 {
-    struct shaper *shaper = context;
     struct ow_debezium_record record;
-    int r = make_record(shaper->router, row, &record, err);
+    int r = make_record(router, row, &record, err);
     if (r < 0)
         return r;
     m->defect = OW_NULL_BYTES; /* which columns there have to be is the router's to say */
     if (record.outcome == OW_DEBEZIUM_DROPPED)
-        return drop(shaper->router, &record, m, err);
+        return drop(router, &record, m, err);
     if (record.id.data)
         m->id = record.id;
     else if (!m->id.data) /* whoever keeps messages by their ids must tell it from others */
@@ -92,19 +78,86 @@ static int shape(void *context, const struct ow_row *row, struct ow_message *m, 
     return 1;
 }
 
-int ow_config_new_shape(const struct ow_config_relay *relay, struct ow_relay_options *options, struct ow_error *err)
+static int shape_by_templates(struct shaper *shaper, const struct lane *lane, const struct ow_row *row,
+                              struct ow_message *m, struct ow_error *err)
+{
+    if (row->op != OW_ROW_INSERT && row->op != OW_ROW_SNAPSHOT)
+        return 0;
+    if (m->defect.data)
+        return 1; /* the message's own check refuses it, with that */
+    ow_buf_clear(&shaper->topic);
+    ow_buf_clear(&shaper->key);
+    struct ow_bytes topic = OW_NULL_BYTES, key = OW_NULL_BYTES;
+    int r = ow_route_render(&lane->topic, m, ow_json_lookup, &shaper->topic, &topic, err);
+    if (r == 0)
+        r = ow_error_set(err, OW_EINVALID, "the template gives nothing for this message");
+    if (r < 0)
+        return ow_error_prefix(err, "topic");
+    m->topic = topic;
+    r = ow_route_render(&lane->key, m, ow_json_lookup, &shaper->key, &key, err);
+    if (r < 0)
+        return ow_error_prefix(err, "key");
+    m->key = key;
+    return 1;
+}
+
+static bool is_of(const struct lane *lane, const struct ow_row_table *table)
+{
+    const char *dot = strchr(lane->table, '.');
+    struct ow_bytes schema = dot ? (struct ow_bytes){lane->table, (size_t)(dot - lane->table)} : OW_BYTES("public");
+    return ow_bytes_equal(schema, table->schema) && ow_bytes_is(table->name, dot ? dot + 1 : lane->table);
+}
+
+static int shape(void *context, const struct ow_row *row, struct ow_message *m, struct ow_error *err)
+{
+    struct shaper *shaper = context;
+    const struct lane *lane = shaper->lanes;
+    while (lane->table && (!row->table || !is_of(lane, row->table)))
+        lane++;
+    return lane->router ? shape_by_router(shaper, lane->router, row, m, err)
+                        : shape_by_templates(shaper, lane, row, m, err);
+}
+
+/* --- making it ---------------------------------------------------------------------------------------- */
+
+static int new_router(const struct ow_debezium_options *options, struct ow_debezium **ret, struct ow_error *err)
 {
     struct ow_debezium_options copy;
-    if (!relay->debezium)
+    int r = ow_debezium_options_copy(options, &copy, err);
+    return r < 0 ? r : ow_debezium_new(&copy, ret, err);
+}
+
+/* `route` NULL: what the relay says. */
+static int fill_lane(struct lane *lane, const struct ow_config_relay *relay, const struct ow_config_route *route,
+                     struct ow_error *err)
+{
+    bool has_templates = route && (route->topic || route->key);
+    const struct ow_debezium_options *options = has_templates              ? NULL
+                                                : route && route->debezium ? route->debezium
+                                                                           : relay->debezium;
+    const char *topic = route && route->topic ? route->topic : relay->topic;
+    const char *key = route && route->key ? route->key : relay->key;
+    lane->table = route ? strdup(route->table) : NULL;
+    if (route && !lane->table)
+        return ow_error_set(err, OW_ENOMEM, "out of memory");
+    if (options)
+        return new_router(options, &lane->router, err);
+    int r = ow_route_init(&lane->topic, ow_bytes_of(topic), err);
+    return r < 0 ? r : ow_route_init(&lane->key, ow_bytes_of(key), err);
+}
+
+int ow_config_new_shape(const struct ow_config_relay *relay, struct ow_relay_options *options, struct ow_error *err)
+{
+    if (!relay->debezium && relay->route_count == 0)
         return 0;
     struct shaper *shaper = calloc(1, sizeof *shaper);
-    if (!shaper)
-        return ow_error_set(err, OW_ENOMEM, "out of memory");
-    int r = copy_options(relay->debezium, &copy, err);
-    if (r == 0)
-        r = ow_debezium_new(&copy, &shaper->router, err);
+    int r = shaper && (shaper->lanes = calloc(relay->route_count + 1, sizeof *shaper->lanes))
+                ? 0
+                : ow_error_set(err, OW_ENOMEM, "out of memory");
+    for (size_t i = 0; r == 0 && i <= relay->route_count; i++, shaper->count++)
+        r = fill_lane(&shaper->lanes[i], relay, i < relay->route_count ? &relay->routes[i] : NULL, err);
     if (r < 0) {
-        free(shaper);
+        ow_config_free_shape(shaper);
         return r;
     }
     options->shape = shape;
@@ -115,30 +168,29 @@ int ow_config_new_shape(const struct ow_config_relay *relay, struct ow_relay_opt
 void ow_config_free_shape(void *context)
 {
     struct shaper *shaper = context;
-    if (shaper)
-        ow_debezium_free(shaper->router);
+    if (!shaper)
+        return;
+    for (size_t i = 0; i < shaper->count; i++) {
+        struct lane *lane = &shaper->lanes[i];
+        free(lane->table);
+        ow_debezium_free(lane->router);
+        ow_route_done(&lane->topic);
+        ow_route_done(&lane->key);
+    }
+    free(shaper->lanes);
+    ow_buf_done(&shaper->topic);
+    ow_buf_done(&shaper->key);
     free(shaper);
 }
 
-static void describe_converter(const struct ow_dbz_converter *c, struct ow_buf *to)
+void ow_config_describe_shape(const struct ow_config_relay *relay, struct ow_buf *to)
 {
-    ow_buf_printf(to, "%d %d %d %d %d|", c->kind, c->delegate, c->has_schemas, c->delegate_has_schemas,
-                  c->has_numeric_decimals);
-}
-
-void ow_config_describe_debezium(const struct ow_debezium_options *options, struct ow_buf *to)
-{
-    if (!options)
-        return;
-    struct ow_debezium_options o = *options;
-    for (const struct ow_debezium_option *option = ow_debezium_option_table; option->name; option++)
-        if (option->type == OW_DEBEZIUM_TEXT && *text_of(&o, option))
-            ow_buf_printf(to, "%s=%s|", option->name, *text_of(&o, option));
-    ow_buf_printf(to, "%d %d %d %d %d %d %d|", o.invalid_operation, o.naming, o.is_missing_ignored, o.has_tombstones,
-                  o.expands_json, o.null_is_bytes, o.empty_array_is_strings);
-    ow_buf_printf(to, "%d %d %d %d %d %d %d|", o.modes.decimal, o.modes.time, o.modes.binary, o.modes.hstore_is_map,
-                  o.modes.interval_is_text, o.modes.has_unknown_types, o.modes.money_digits);
-    describe_converter(&o.key, to);
-    describe_converter(&o.value, to);
-    describe_converter(&o.header, to);
+    if (relay->debezium)
+        ow_debezium_options_describe(relay->debezium, to);
+    for (size_t i = 0; i < relay->route_count; i++) {
+        const struct ow_config_route *route = &relay->routes[i];
+        ow_buf_printf(to, "%s>%s>%s|", route->table, route->topic ? route->topic : "", route->key ? route->key : "");
+        if (route->debezium)
+            ow_debezium_options_describe(route->debezium, to);
+    }
 }

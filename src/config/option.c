@@ -9,7 +9,8 @@
 
 static bool is_text(enum ow_option_type type)
 {
-    return type == OW_OPTION_TEXT || type == OW_OPTION_NAME || type == OW_OPTION_TEMPLATE || type == OW_OPTION_URL;
+    return type == OW_OPTION_TEXT || type == OW_OPTION_WORDS || type == OW_OPTION_NAME || type == OW_OPTION_TEMPLATE ||
+           type == OW_OPTION_URL;
 }
 
 static int64_t high_of(const struct ow_option *option)
@@ -93,6 +94,9 @@ void ow_option_expected(const struct ow_option *option, struct ow_buf *to)
     case OW_OPTION_TEXT:
         ow_buf_add_text(to, "a text");
         break;
+    case OW_OPTION_WORDS:
+        ow_buf_add_text(to, "a text or a list of texts");
+        break;
     case OW_OPTION_NAME:
         ow_buf_printf(to, "a name of 1 to %d characters from A-Z a-z 0-9 _ . -", NAME_SIZE_MAX);
         break;
@@ -154,6 +158,7 @@ int ow_option_set(const struct ow_option *option, void *base, struct ow_bytes va
             return refuse(option, shown, err);
         return store_text(option, base, value, err);
     case OW_OPTION_TEXT:
+    case OW_OPTION_WORDS:
     case OW_OPTION_URL:
     case OW_OPTION_TEMPLATE:
         if (value.size == 0)

@@ -11,6 +11,7 @@
 
 enum ow_option_type {
     OW_OPTION_TEXT,     /* char *, owned */
+    OW_OPTION_WORDS,    /* char *, owned: a text, or a list of texts, which are joined by ", " */
     OW_OPTION_NAME,     /* char *, owned: 1 to 64 of A-Z a-z 0-9 _ . - */
     OW_OPTION_TEMPLATE, /* char *, owned: see core/route.h */
     OW_OPTION_URL,      /* char *, owned */

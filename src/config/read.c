@@ -155,6 +155,30 @@ static bool check_template(struct ow_reader *reader, const yaml_node_t *node, st
     return false;
 }
 
+static void read_words(struct ow_reader *reader, const yaml_node_t *list, const struct ow_option *option, void *base)
+{
+    OW_CLEANUP(ow_buf_done) struct ow_buf words = {0};
+    size_t count = (size_t)(list->data.sequence.items.top - list->data.sequence.items.start);
+    for (size_t i = 0; i < count; i++) {
+        struct ow_bytes value;
+        size_t path = ow_reader_enter_index(reader, i);
+        const yaml_node_t *node = yaml_document_get_node(reader->document, list->data.sequence.items.start[i]);
+        bool is_good = ow_reader_scalar(reader, node, option, &value);
+        ow_reader_leave(reader, path);
+        if (!is_good)
+            return;
+        ow_buf_add_text(&words, i > 0 ? ", " : "");
+        ow_buf_add_bytes(&words, value);
+    }
+    struct ow_error err;
+    int r = ow_buf_check(&words, &err);
+    if (r == 0)
+        r = ow_option_set(option, base, ow_buf_bytes(&words), OW_BYTES(""), &err);
+    reader->has_no_memory |= r == OW_ENOMEM;
+    if (r < 0)
+        ow_reader_report(reader, list, "%s", err.text);
+}
+
 static void read_option(struct ow_reader *reader, const struct ow_reader_pair *pair, const struct ow_option *option,
                         void *base)
 {
@@ -175,6 +199,12 @@ static void read_option(struct ow_reader *reader, const struct ow_reader_pair *p
     case OW_OPTION_LATER:
         ow_reader_report(reader, pair->key, "not supported by this version of onewrite");
         return;
+    case OW_OPTION_WORDS:
+        if (node->type == YAML_SEQUENCE_NODE) {
+            read_words(reader, node, option, base);
+            return;
+        }
+        break;
     default:
         break;
     }

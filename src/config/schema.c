@@ -16,6 +16,7 @@ static const char *const bys[] = {[OW_RELAY_BY_AUTO] = "auto",
                                   NULL};
 static const char *const prunes[] = {[OW_PRUNE_AFTER_CONFIRM] = "after_confirm", [OW_PRUNE_NEVER] = "never", NULL};
 static const char *const thens[] = {[OW_RELAY_SKIP] = "skip", [OW_RELAY_PARK] = "park", NULL};
+static const char *const snapshots[] = {"initial", "never", NULL};
 static const char *const afters[] = {[OW_OUTBOX_DELETE] = "delete", [OW_OUTBOX_MARK] = "mark", NULL};
 
 static const struct ow_option log_options[] = {
@@ -42,10 +43,10 @@ static const struct ow_option from_options[] = {
      .help = "One of `stores`. A store has one relay.",
      RELAY(store)},
     {.key = "outbox",
-     .type = OW_OPTION_TEXT,
+     .type = OW_OPTION_WORDS,
      .sample = "onewrite.outbox",
      .help = "The outbox table, as SCHEMA.TABLE; by log any with the columns id, aggregatetype,\n"
-             "aggregateid, type and payload. Default: ours.",
+             "aggregateid, type and payload, and several as a list: one slot serves them all. Default: ours.",
      RELAY(relay.table)},
     {.key = "by",
      .type = OW_OPTION_CHOICE,
@@ -71,6 +72,19 @@ static const struct ow_option from_options[] = {
      .help = "By log: when confirmed rows leave onewrite.outbox: after_confirm or never. Other tables\n"
              "are left alone.",
      RELAY(relay.prune)},
+    {.key = "snapshot",
+     .type = OW_OPTION_CHOICE,
+     .fallback = "initial",
+     .choices = snapshots,
+     .help = "By log: whether rows that are there before the slot is made are published first: initial or\n"
+             "never.",
+     RELAY(relay.snapshot)},
+    {.key = "start_after",
+     .type = OW_OPTION_TEXT,
+     .sample = "0/16B3748",
+     .help = "By log, at a first start on a slot that another program has read: how far it has published, as\n"
+             "onewrite import-debezium --offsets writes it. Counts no more once the relay has a position.",
+     RELAY(relay.start_after)},
     {.key = "after",
      .type = OW_OPTION_CHOICE,
      .choices = afters,
@@ -110,6 +124,12 @@ static const struct ow_option to_options[] = {
      .help = "Topic, key, value and headers as Debezium's outbox event router writes them, with its own options\n"
              "(docs/debezium.md), in place of topic and key.",
      RELAY(debezium)},
+    {.key = "tables",
+     .type = OW_OPTION_MAP,
+     .sample = "{ public.audit: { topic: audit } }",
+     .help = "By log, of several tables: topic, key or debezium of single ones, where they are others than those\n"
+             "above.",
+     RELAY(tables)},
     {0},
 };
 

@@ -21,7 +21,7 @@ struct ow_relay_draft {
     char *store, *broker; /* names */
     int32_t after;        /* an enum ow_outbox_after; -1: not said */
     int64_t keep_ms;      /* -1: not said */
-    const yaml_node_t *debezium;
+    const yaml_node_t *debezium, *tables;
 };
 
 extern const struct ow_option ow_config_options[]; /* offsets in struct ow_config_draft */

@@ -2,7 +2,6 @@
 /* An outbox table in PostgreSQL, by polling: see outbox_postgres.h. */
 #include "source/outbox_postgres.h"
 
-#include <endian.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -11,60 +10,35 @@
 #include "base/crash.h"
 #include "base/units.h"
 #include "base/uuid.h"
-#include "codec/json.h"
 #include "sql.h"
 
 enum {
     BATCH_DEFAULT = 2500,
-    BATCH_BYTES = 4 << 20,
     TIMEOUT_MS = 30000,
     GRACE_MS = 5000,
     POLL_MS_MIN = 1,
-    POLL_MS_MAX = 100,
     RESET_EVERY_MS = 60000,
-    PURGE_EVERY_MS = 1000,
-    PURGE_PAUSE_MS = 10,
-    PURGE_ROWS = 1000,
-    CLOCK_OFFSET_MS_TO_2000 = 946684800, /* seconds from 1970 to PostgreSQL's epoch */
 };
-
-enum column { SEQ, ID, AGGREGATE_TYPE, AGGREGATE_ID, TYPE, PAYLOAD, PAYLOAD_BYTES, HEADERS, TIME, SHARD };
-
-static struct ow_pg_outbox *self_of(struct ow_source *source)
-{
-    return (struct ow_pg_outbox *)source;
-}
 
 /* --- statements ----------------------------------------------------------------------------------------- */
 
 static const struct {
     const char *name, *sql;
 } statements[] = {
-    {"read_batch", ow_sql_pg_outbox_read_batch},
-    {"delete_rows", ow_sql_pg_outbox_delete_rows},
-    {"mark_rows", ow_sql_pg_outbox_mark_rows},
-    {"purge_marked", ow_sql_pg_outbox_purge_marked},
-    {"set_aside", ow_sql_pg_outbox_set_aside},
-    {"last_seq", ow_sql_pg_outbox_last_seq},
-    {"writers", ow_sql_pg_outbox_writers},
-    {"lease_make", ow_sql_pg_outbox_lease_make},
-    {"lease_look", ow_sql_pg_outbox_lease_look},
-    {"lease_take", ow_sql_pg_outbox_lease_take},
-    {"lease_renew", ow_sql_pg_outbox_lease_renew},
-    {"lease_free", ow_sql_pg_outbox_lease_free},
-    {"lease_probe", ow_sql_pg_outbox_lease_probe},
-    {"lease_unlock", ow_sql_pg_outbox_lease_unlock},
-    {"relay_join", ow_sql_pg_outbox_relay_join},
-    {"relay_count", ow_sql_pg_outbox_relay_count},
-    {"relays_connected", ow_sql_pg_outbox_relays_connected},
-    {"relay_lives", ow_sql_pg_outbox_relay_lives},
-    {"relay_leaves", ow_sql_pg_outbox_relay_leaves},
-    {"shards_read", ow_sql_pg_outbox_shards_read},
-    {"shards_write", ow_sql_pg_outbox_shards_write},
+    {"read_batch", ow_sql_pg_outbox_read_batch},     {"read_large", ow_sql_pg_outbox_read_large},
+    {"delete_rows", ow_sql_pg_outbox_delete_rows},   {"mark_rows", ow_sql_pg_outbox_mark_rows},
+    {"purge_marked", ow_sql_pg_outbox_purge_marked}, {"set_aside", ow_sql_pg_outbox_set_aside},
+    {"last_seq", ow_sql_pg_outbox_last_seq},         {"writers", ow_sql_pg_outbox_writers},
+    {"lease_make", ow_sql_pg_outbox_lease_make},     {"lease_look", ow_sql_pg_outbox_lease_look},
+    {"lease_take", ow_sql_pg_outbox_lease_take},     {"lease_renew", ow_sql_pg_outbox_lease_renew},
+    {"lease_free", ow_sql_pg_outbox_lease_free},     {"lease_probe", ow_sql_pg_outbox_lease_probe},
+    {"lease_unlock", ow_sql_pg_outbox_lease_unlock}, {"relay_join", ow_sql_pg_outbox_relay_join},
+    {"relay_count", ow_sql_pg_outbox_relay_count},   {"relays_connected", ow_sql_pg_outbox_relays_connected},
+    {"relay_lives", ow_sql_pg_outbox_relay_lives},   {"relay_leaves", ow_sql_pg_outbox_relay_leaves},
+    {"shards_read", ow_sql_pg_outbox_shards_read},   {"shards_write", ow_sql_pg_outbox_shards_write},
 };
 
-/* The one result of what was sent. */
-static int take_result(struct ow_pg_outbox *o, bool was_sent, PGresult **ret, struct ow_error *err)
+int ow_pg_outbox_take_result(struct ow_pg_outbox *o, bool was_sent, PGresult **ret, struct ow_error *err)
 {
     PGresult *result = NULL;
     int r = was_sent ? ow_postgres_result(o->conn, o->shown, TIMEOUT_MS + GRACE_MS, &result, err)
@@ -83,7 +57,11 @@ static int take_result(struct ow_pg_outbox *o, bool was_sent, PGresult **ret, st
 int ow_pg_outbox_exec(struct ow_pg_outbox *o, const char *name, int count, const char *const *values,
                       const int *lengths, const int *formats, int format, PGresult **ret, struct ow_error *err)
 {
-    return take_result(o, PQsendQueryPrepared(o->conn, name, count, values, lengths, formats, format), ret, err);
+    int r = ow_pg_outbox_end_read(o, err);
+    if (r < 0)
+        return r;
+    bool was_sent = PQsendQueryPrepared(o->conn, name, count, values, lengths, formats, format);
+    return ow_pg_outbox_take_result(o, was_sent, ret, err);
 }
 
 /* The indexes are right for every statement here, whatever the statistics of a table that is empty one minute and
@@ -98,7 +76,8 @@ static int prepare_all(struct ow_pg_outbox *o, struct ow_error *err)
         r = 0;
     for (size_t i = 0; i < sizeof statements / sizeof statements[0] && r == 0; i++) {
         PGresult *result = NULL;
-        r = take_result(o, PQsendPrepare(o->conn, statements[i].name, statements[i].sql, 0, NULL), &result, err);
+        r = ow_pg_outbox_take_result(o, PQsendPrepare(o->conn, statements[i].name, statements[i].sql, 0, NULL), &result,
+                                     err);
         PQclear(result);
     }
     return r;
@@ -115,7 +94,7 @@ static void clear_entries(struct ow_pg_outbox *o)
     ow_pg_outbox_reset_floor(o);
 }
 
-static int make_room(struct ow_pg_outbox *o, struct ow_error *err)
+int ow_pg_outbox_make_room(struct ow_pg_outbox *o, struct ow_error *err)
 {
     if (o->tail < o->capacity)
         return 0;
@@ -150,18 +129,13 @@ static struct ow_pg_entry *find_entry(struct ow_pg_outbox *o, struct ow_position
     return NULL;
 }
 
-static struct ow_position next_position(const struct ow_pg_outbox *o, int64_t seq)
-{
-    if ((uint64_t)seq > o->last.major)
-        return (struct ow_position){(uint64_t)seq, 0};
-    return (struct ow_position){o->last.major, o->last.minor + 1};
-}
-
 /* --- open and close ------------------------------------------------------------------------------------- */
 
 static void disconnect(struct ow_pg_outbox *o)
 {
     ow_pg_outbox_reset_floor(o); /* rows of the batch that were not yielded lie below it */
+    ow_pg_outbox_forget_writers(o);
+    o->is_reading = false;
     if (o->store)
         o->store->ops->close(o->store);
     o->store = NULL;
@@ -172,7 +146,7 @@ static void disconnect(struct ow_pg_outbox *o)
 
 static void outbox_close(struct ow_source *source)
 {
-    struct ow_pg_outbox *o = self_of(source);
+    struct ow_pg_outbox *o = ow_pg_outbox_of(source);
     if (o->conn)
         ow_pg_leases_close(o);
     disconnect(o);
@@ -180,7 +154,7 @@ static void outbox_close(struct ow_source *source)
 
 static void outbox_discard(struct ow_source *source)
 {
-    struct ow_pg_outbox *o = self_of(source);
+    struct ow_pg_outbox *o = ow_pg_outbox_of(source);
     outbox_close(source);
     ow_buf_done(&o->identity);
     ow_buf_done(&o->parameter);
@@ -239,7 +213,7 @@ static int settle_after_break(struct ow_pg_outbox *o, struct ow_error *err)
 
 static int outbox_open(struct ow_source *source, struct ow_error *err)
 {
-    struct ow_pg_outbox *o = self_of(source);
+    struct ow_pg_outbox *o = ow_pg_outbox_of(source);
     int r = o->store ? 0 : connect_store(o, err);
     if (r == 0)
         r = ow_pg_leases_open(o, err);
@@ -265,7 +239,7 @@ static int outbox_open(struct ow_source *source, struct ow_error *err)
 
 static const char *outbox_identity(struct ow_source *source)
 {
-    return self_of(source)->identity.data;
+    return ow_pg_outbox_of(source)->identity.data;
 }
 
 static int outbox_resume(struct ow_source *source, const struct ow_position *position, struct ow_error *err)
@@ -275,225 +249,6 @@ static int outbox_resume(struct ow_source *source, const struct ow_position *pos
     (void)position;
     (void)err;
     return 0;
-}
-
-/* --- reading -------------------------------------------------------------------------------------------- */
-
-static void put_be32(struct ow_buf *to, uint32_t value)
-{
-    value = htobe32(value);
-    ow_buf_add(to, &value, sizeof value);
-}
-
-static void put_be64(struct ow_buf *to, int64_t value)
-{
-    uint64_t big = htobe64((uint64_t)value);
-    ow_buf_add(to, &big, sizeof big);
-}
-
-/* bigint[] as array_recv() reads it; the count is patched in by end_array(). */
-static void begin_array(struct ow_buf *to)
-{
-    ow_buf_clear(to);
-    put_be32(to, 1);  /* dimensions */
-    put_be32(to, 0);  /* no nulls */
-    put_be32(to, 20); /* int8 */
-    put_be32(to, 0);  /* how many: later */
-    put_be32(to, 1);  /* from index 1 */
-}
-
-static void add_to_array(struct ow_buf *to, int64_t value)
-{
-    put_be32(to, 8);
-    put_be64(to, value);
-}
-
-static int end_array(struct ow_buf *to, struct ow_error *err)
-{
-    int r = ow_buf_check(to, err);
-    if (r < 0)
-        return r;
-    uint32_t count = htobe32((uint32_t)((to->size - 20) / 12));
-    memcpy(to->data + 12, &count, sizeof count);
-    return 0;
-}
-
-static void list_shards(const struct ow_pg_outbox *o, char *to, size_t size)
-{
-    size_t n = 0;
-    to[n++] = '{';
-    for (uint32_t i = 0; i < o->shard_count; i++)
-        if (o->shards[i].state == OW_PG_SHARD_OURS)
-            n += (size_t)snprintf(to + n, size - n, "%s%u", n > 1 ? "," : "", i);
-    (void)snprintf(to + n, size - n, "}");
-}
-
-static int read_batch(struct ow_pg_outbox *o, struct ow_error *err)
-{
-    char floor[24], shards[OW_OUTBOX_SHARDS_MAX * 3 + 4], count[16], limit[16], bytes[16];
-    int64_t settled = o->settled_seq; /* before the read: its snapshot shows all of them */
-    begin_array(&o->parameter);
-    for (size_t i = o->head; i < o->tail; i++)
-        if (!o->entries[i].is_done && o->entries[i].seq >= o->floor)
-            add_to_array(&o->parameter, o->entries[i].seq);
-    int r = end_array(&o->parameter, err);
-    if (r < 0)
-        return r;
-    (void)snprintf(floor, sizeof floor, "%" PRId64, o->floor);
-    (void)snprintf(count, sizeof count, "%u", o->shard_count);
-    (void)snprintf(limit, sizeof limit, "%u", o->options.batch_max);
-    (void)snprintf(bytes, sizeof bytes, "%d", BATCH_BYTES);
-    list_shards(o, shards, sizeof shards);
-    const char *const values[] = {floor, o->parameter.data, shards, count, limit, bytes};
-    const int lengths[] = {0, (int)o->parameter.size, 0, 0, 0, 0}, formats[] = {0, 1, 0, 0, 0, 0};
-    ow_pg_outbox_drop_batch(o);
-    r = ow_pg_outbox_exec(o, "read_batch", 6, values, lengths, formats, 1, &o->batch, err);
-    if (r < 0) {
-        o->batch = NULL;
-        return r;
-    }
-    int rows = PQntuples(o->batch);
-    /* Whether the rows end here, or the batch does, by count or by bytes, is not told: after the last row read there
-       may be more, unless there was none. */
-    int64_t covered = settled;
-    if (rows > 0) {
-        uint64_t last;
-        memcpy(&last, PQgetvalue(o->batch, rows - 1, SEQ), sizeof last);
-        covered = (int64_t)be64toh(last) < settled ? (int64_t)be64toh(last) : settled;
-    }
-    if (covered + 1 > o->floor)
-        o->floor = covered + 1;
-    return 0;
-}
-
-static struct ow_bytes bytes_of(const PGresult *batch, int row, enum column column)
-{
-    if (PQgetisnull(batch, row, (int)column))
-        return OW_NULL_BYTES;
-    return (struct ow_bytes){PQgetvalue(batch, row, (int)column), (size_t)PQgetlength(batch, row, (int)column)};
-}
-
-static int64_t int64_of(const PGresult *batch, int row, enum column column)
-{
-    uint64_t big;
-    memcpy(&big, PQgetvalue(batch, row, (int)column), sizeof big);
-    return (int64_t)be64toh(big);
-}
-
-static uint32_t uint32_of(const PGresult *batch, int row, enum column column)
-{
-    uint32_t big;
-    memcpy(&big, PQgetvalue(batch, row, (int)column), sizeof big);
-    return be32toh(big);
-}
-
-static void fill(struct ow_pg_outbox *o, int row, struct ow_message *m)
-{
-    const PGresult *batch = o->batch;
-    struct ow_bytes payload = bytes_of(batch, row, PAYLOAD), headers = bytes_of(batch, row, HEADERS);
-    *m = (struct ow_message){
-        .position = o->last,
-        .id = bytes_of(batch, row, ID),
-        .aggregate_type = bytes_of(batch, row, AGGREGATE_TYPE),
-        .aggregate_id = bytes_of(batch, row, AGGREGATE_ID),
-        .type = bytes_of(batch, row, TYPE),
-        .payload = payload.data ? payload : bytes_of(batch, row, PAYLOAD_BYTES),
-        .headers = o->headers,
-        .time_ms = int64_of(batch, row, TIME) / 1000 + (int64_t)CLOCK_OFFSET_MS_TO_2000 * 1000,
-    };
-    if (!headers.data)
-        return;
-    struct ow_error err = {0};
-    ow_buf_clear(&o->scratch);
-    int r = ow_json_read_headers(headers, o->headers, sizeof o->headers / sizeof o->headers[0], &m->header_count,
-                                 &o->scratch, &err);
-    if (r < 0) { /* it still has to leave the outbox: the relay sets it aside */
-        m->header_count = 0;
-        ow_buf_clear(&o->scratch);
-        ow_buf_printf(&o->scratch, "headers: %s", err.text);
-        m->defect = ow_buf_bytes(&o->scratch);
-    }
-}
-
-/* 1: *ret is a row of the batch; 0: there is none left of shards that are ours; < 0 */
-static int yield_row(struct ow_pg_outbox *o, struct ow_message *ret, struct ow_error *err)
-{
-    while (o->batch && o->row < PQntuples(o->batch)) {
-        int row = o->row;
-        uint32_t shard = uint32_of(o->batch, row, SHARD);
-        if (shard >= o->shard_count || o->shards[shard].state != OW_PG_SHARD_OURS) {
-            o->row++; /* it was given up meanwhile */
-            continue;
-        }
-        int r = make_room(o, err);
-        if (r < 0)
-            return r;
-        int64_t seq = int64_of(o->batch, row, SEQ);
-        o->row++;
-        o->last = next_position(o, seq);
-        o->entries[o->tail++] = (struct ow_pg_entry){.position = o->last, .seq = seq, .shard = shard};
-        o->shards[shard].outstanding++;
-        fill(o, row, ret);
-        return 1;
-    }
-    return 0;
-}
-
-/* Old marked rows go when nothing else is to be done. */
-static void purge(struct ow_pg_outbox *o, int64_t now)
-{
-    char age[24], rows[16];
-    struct ow_error ignored;
-    PGresult *result = NULL;
-    if (o->options.after != OW_OUTBOX_MARK || o->options.keep_marked_ms == 0 || now < o->next_purge_ms)
-        return;
-    (void)snprintf(age, sizeof age, "%" PRId64, o->options.keep_marked_ms);
-    (void)snprintf(rows, sizeof rows, "%d", PURGE_ROWS);
-    int r = ow_pg_outbox_exec(o, "purge_marked", 2, (const char *const[]){age, rows}, NULL, NULL, 0, &result, &ignored);
-    bool has_more = r == 0 && strtol(PQcmdTuples(result), NULL, 10) == PURGE_ROWS;
-    PQclear(result);
-    o->next_purge_ms = now + (has_more ? PURGE_PAUSE_MS : PURGE_EVERY_MS);
-}
-
-/* Also a row whose number somebody chose himself, below the others, is found, if not at once. */
-static void reset_now_and_then(struct ow_pg_outbox *o, int64_t now)
-{
-    if (now < o->next_reset_ms)
-        return;
-    o->next_reset_ms = now + RESET_EVERY_MS;
-    if (o->options.after == OW_OUTBOX_DELETE && o->head == o->tail)
-        o->floor = 0;
-}
-
-static int outbox_next(struct ow_source *source, struct ow_message *ret, struct ow_error *err)
-{
-    struct ow_pg_outbox *o = self_of(source);
-    for (;;) {
-        int r = yield_row(o, ret, err);
-        if (r != 0)
-            return r;
-        bool had_rows = o->batch && PQntuples(o->batch) > 0;
-        ow_pg_outbox_drop_batch(o);
-        int64_t now = ow_clock_monotonic_ms();
-        if (!had_rows && now < o->next_poll_ms)
-            return 0;
-        r = ow_pg_outbox_look(o, now, err);
-        if (r == 0)
-            r = read_batch(o, err);
-        if (r < 0)
-            return r;
-        if (PQntuples(o->batch) > 0) {
-            o->poll_ms = POLL_MS_MIN;
-            continue;
-        }
-        ow_pg_outbox_drop_batch(o);
-        purge(o, now);
-        reset_now_and_then(o, now);
-        now = ow_clock_monotonic_ms();
-        o->next_poll_ms = now + o->poll_ms;
-        o->poll_ms = o->poll_ms * 2 > POLL_MS_MAX ? POLL_MS_MAX : o->poll_ms * 2;
-        return 0;
-    }
 }
 
 /* --- forgetting ----------------------------------------------------------------------------------------- */
@@ -522,15 +277,17 @@ static void forget_entries(struct ow_pg_outbox *o, const struct ow_position *pos
 static int outbox_confirm(struct ow_source *source, const struct ow_position *positions, size_t count,
                           struct ow_error *err)
 {
-    struct ow_pg_outbox *o = self_of(source);
+    struct ow_pg_outbox *o = ow_pg_outbox_of(source);
     PGresult *result = NULL;
-    begin_array(&o->parameter);
+    int r = ow_pg_outbox_end_read(o, err);
+    ow_pg_array_begin(&o->parameter);
     for (size_t i = 0; i < count; i++) {
         const struct ow_pg_entry *entry = find_entry(o, positions[i]);
         if (entry)
-            add_to_array(&o->parameter, entry->seq);
+            ow_pg_array_add(&o->parameter, entry->seq);
     }
-    int r = end_array(&o->parameter, err);
+    if (r == 0)
+        r = ow_pg_array_end(&o->parameter, err);
     if (r == 0)
         r = ow_pg_leases_list(o, err);
     if (r < 0)
@@ -540,7 +297,7 @@ static int outbox_confirm(struct ow_source *source, const struct ow_position *po
     bool was_sent = PQsendQueryPrepared(o->conn, o->options.after == OW_OUTBOX_MARK ? "mark_rows" : "delete_rows", 3,
                                         values, lengths, formats, 0);
     OW_CRASH_POINT(OUTBOX_MID_CONFIRM);
-    r = take_result(o, was_sent, &result, err);
+    r = ow_pg_outbox_take_result(o, was_sent, &result, err);
     if (r == 0)
         r = count_ours(o, result, ow_pg_leases_held(o), err);
     PQclear(result);
@@ -552,7 +309,7 @@ static int outbox_confirm(struct ow_source *source, const struct ow_position *po
 static int outbox_set_aside(struct ow_source *source, const struct ow_message *message, const char *reason,
                             uint32_t attempts, struct ow_error *err)
 {
-    struct ow_pg_outbox *o = self_of(source);
+    struct ow_pg_outbox *o = ow_pg_outbox_of(source);
     const struct ow_pg_entry *entry = find_entry(o, message->position);
     char seq[24], tries[16], name[24], epoch[24];
     PGresult *result = NULL;
@@ -563,25 +320,24 @@ static int outbox_set_aside(struct ow_source *source, const struct ow_message *m
     (void)snprintf(name, sizeof name, "outbox/%u", entry->shard);
     (void)snprintf(epoch, sizeof epoch, "%" PRId64, o->shards[entry->shard].epoch);
     const char *const values[] = {seq, reason, tries, name, epoch};
+    int r = ow_pg_outbox_end_read(o, err);
+    if (r < 0)
+        return r;
     bool was_sent = PQsendQueryPrepared(o->conn, "set_aside", 5, values, NULL, NULL, 0);
     OW_CRASH_POINT(OUTBOX_MID_ASIDE);
-    int r = take_result(o, was_sent, &result, err);
+    r = ow_pg_outbox_take_result(o, was_sent, &result, err);
     if (r == 0)
         r = count_ours(o, result, 1, err);
     PQclear(result);
     return r;
 }
 
-static void outbox_wait(struct ow_source *source, struct ow_wait *wait)
-{
-    struct ow_pg_outbox *o = self_of(source);
-    ow_wait_until(wait, o->next_poll_ms);
-}
-
 static int outbox_tend(struct ow_source *source, struct ow_wait *wait, struct ow_error *err)
 {
-    struct ow_pg_outbox *o = self_of(source);
-    int r = ow_pg_leases_tend(o, ow_clock_monotonic_ms(), err);
+    struct ow_pg_outbox *o = ow_pg_outbox_of(source);
+    int r = ow_pg_outbox_tend_read(o, wait, err);
+    if (r == 0)
+        r = ow_pg_leases_tend(o, ow_clock_monotonic_ms(), err);
     ow_wait_until(wait, o->next_renew_ms < o->next_balance_ms ? o->next_renew_ms : o->next_balance_ms);
     return r;
 }
@@ -592,10 +348,10 @@ static const struct ow_source_ops outbox_ops = {
     .open = outbox_open,
     .identity = outbox_identity,
     .resume = outbox_resume,
-    .next = outbox_next,
+    .next = ow_pg_outbox_next,
     .confirm = outbox_confirm,
     .set_aside = outbox_set_aside,
-    .wait = outbox_wait,
+    .wait = ow_pg_outbox_wait,
     .tend = outbox_tend,
     .close = outbox_close,
     .discard = outbox_discard,

@@ -21,6 +21,13 @@
  * every row that was ever published. Below `floor` every row was yielded: numbers up to `settled_seq` were given
  * out to transactions that have all ended (each holds a lock on the table until then), so that a snapshot taken
  * later shows all of them that there will ever be.
+ * A transaction that stays open must not hold the floor back. It is late after a while: the floor passes it, and
+ * goes back to the first number that it may have (`above`) when it ends. Whoever reads above it looks, after the
+ * read and before a row of it is yielded, whether it is still there: a snapshot taken before that does not show it,
+ * nor a later message of one of its keys. Else the rows are read again, with those of it.
+ *
+ * Reading ahead. While a batch is yielded the next one is on its way; whatever else the connection is used for waits
+ * for it, and tend() takes it in as it comes, so that no snapshot stays open while a broker is away.
  */
 #ifndef OW_SOURCE_OUTBOX_POSTGRES_H
 #define OW_SOURCE_OUTBOX_POSTGRES_H
@@ -45,6 +52,14 @@ struct ow_pg_entry { /* a row that was yielded and is not confirmed */
     bool is_done;
 };
 
+struct ow_pg_writer { /* a transaction that has written to the outbox, or is about to */
+    uint64_t id;      /* made of its name */
+    int64_t above;    /* its numbers are higher than this one */
+    int64_t since_ms; /* seen first */
+    bool is_there;    /* at the last look */
+    bool is_prepared;
+};
+
 struct ow_pg_outbox {
     struct ow_source base;
     struct ow_outbox_postgres_options options;
@@ -64,12 +79,17 @@ struct ow_pg_outbox {
     size_t head, tail, capacity;
     struct ow_position last;
     /* reading */
-    PGresult *batch;
-    int row;
-    int64_t floor, pending_seq, settled_seq;
-    uint64_t *writers; /* that were at work when pending_seq was read */
-    size_t writer_count;
-    bool has_pending;
+    PGresult *batch, *ahead; /* what is yielded, from `row` on; what comes after it */
+    int row, batch_rows, ahead_rows;
+    bool is_reading;                  /* the answer is not here yet */
+    bool is_void;                     /* it will not count */
+    bool is_careful, reads_careful;   /* the next read, and that one, go by bytes: there are large rows */
+    int64_t read_floor, read_settled; /* when the last read was sent */
+    /* the floor */
+    int64_t floor, settled_seq, looked_seq;
+    int64_t ended_seq; /* numbers up to it were given out to transactions that have all ended, the late ones too */
+    struct ow_pg_writer *writers;
+    size_t writer_count, late_count;
     int64_t next_look_ms, next_reset_ms;
     int64_t poll_ms, next_poll_ms, next_purge_ms;
     struct ow_buf parameter, names, epochs, scratch;
@@ -92,13 +112,40 @@ int ow_pg_outbox_exec(struct ow_pg_outbox *o, const char *name, int count, const
                       const int *lengths, const int *formats, int format, PGresult **ret,
                       struct ow_error *err) OW_MUST_CHECK;
 
+/* The one result of what was sent. */
+int ow_pg_outbox_take_result(struct ow_pg_outbox *o, bool was_sent, PGresult **ret, struct ow_error *err) OW_MUST_CHECK;
+int ow_pg_outbox_make_room(struct ow_pg_outbox *o, struct ow_error *err) OW_MUST_CHECK;
+
+static inline struct ow_pg_outbox *ow_pg_outbox_of(struct ow_source *source)
+{
+    return (struct ow_pg_outbox *)source;
+}
+
+/* --- reading (outbox_postgres_read.c) --- */
+
+/* bigint[] in binary, as a parameter. */
+void ow_pg_array_begin(struct ow_buf *to);
+void ow_pg_array_add(struct ow_buf *to, int64_t value);
+int ow_pg_array_end(struct ow_buf *to, struct ow_error *err) OW_MUST_CHECK;
+
+int ow_pg_outbox_next(struct ow_source *source, struct ow_message *ret, struct ow_error *err);
+void ow_pg_outbox_wait(struct ow_source *source, struct ow_wait *wait);
+/* Waits for the read that is under way, if there is one. */
+int ow_pg_outbox_end_read(struct ow_pg_outbox *o, struct ow_error *err) OW_MUST_CHECK;
+/* Takes in what has come of it, without waiting. */
+int ow_pg_outbox_tend_read(struct ow_pg_outbox *o, struct ow_wait *wait, struct ow_error *err) OW_MUST_CHECK;
+/* What was read ahead does not count, and is read again. */
+void ow_pg_outbox_drop_ahead(struct ow_pg_outbox *o);
+
 /* --- the floor (outbox_postgres_floor.c) --- */
 
 /* From the beginning again: rows of a shard that was not ours before, and what is left of a batch, lie below it. */
 void ow_pg_outbox_reset_floor(struct ow_pg_outbox *o);
-void ow_pg_outbox_drop_batch(struct ow_pg_outbox *o);
-/* Moves settled_seq on, if it is time to look. */
-int ow_pg_outbox_look(struct ow_pg_outbox *o, int64_t now_ms, struct ow_error *err) OW_MUST_CHECK;
+/* Another connection, or numbers that were set back: what was known of the writers does not hold any more. */
+void ow_pg_outbox_forget_writers(struct ow_pg_outbox *o);
+/* Moves settled_seq on, if it is time to look, or must be. 1: a late transaction has ended, and the floor went back;
+   what was read ahead is dropped. */
+int ow_pg_outbox_look(struct ow_pg_outbox *o, int64_t now_ms, bool must, struct ow_error *err) OW_MUST_CHECK;
 /* The newest number that the table has given out. */
 int ow_pg_outbox_last_seq(struct ow_pg_outbox *o, int64_t *ret, struct ow_error *err) OW_MUST_CHECK;
 

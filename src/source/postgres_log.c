@@ -12,8 +12,8 @@ enum {
     IDLE_EVERY_MS = 5000,          /* how often a position without a message is offered */
     IDLE_RECORDED_EVERY_MS = 2000, /* likewise, where a broker records it: that costs the database nothing */
     IDLE_ASK_MS = 2000,            /* a server that was silent for so long is asked how far it is */
-    ASK_EVERY_MS = 50,     /* how often the server is asked whether this was all */
-    NOISE_BYTES = 1024,    /* so little written since our own record is no reason for another one */
+    ASK_EVERY_MS = 50,             /* how often the server is asked whether this was all */
+    NOISE_BYTES = 1024,            /* so little written since our own record is no reason for another one */
 };
 
 /* --- what the log says -------------------------------------------------------------------------------- */

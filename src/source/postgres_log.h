@@ -71,7 +71,8 @@ struct ow_pg_log {
     uint64_t commit_lsn, end_lsn, ordinal;
     uint64_t last_commit_lsn; /* the end of the one before; 0: none was seen */
     int64_t time_us;          /* of the commit, since 1970 */
-    struct ow_pg_takeover takeover; /* of transaction `xid`, rows up to `lsn` were published by somebody else; 0: none */
+    struct ow_pg_takeover
+        takeover; /* of transaction `xid`, rows up to `lsn` were published by somebody else; 0: none */
 
     uint64_t read_lsn, target_lsn; /* everything before was yielded; where the log ended when it was opened */
     uint64_t noise_lsn;            /* up to here our own record has written the log */

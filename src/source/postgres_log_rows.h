@@ -48,7 +48,7 @@ struct ow_pg_outbox_table {
 struct ow_pg_rows {
     struct ow_pg_outbox_table *outboxes; /* owned; what we read */
     size_t outbox_count;
-    struct ow_pg_layout *layouts;  /* of every table that the log has described */
+    struct ow_pg_layout *layouts; /* of every table that the log has described */
     size_t count, capacity;
     /* Of the message that was made last. */
     struct ow_header headers[OW_PG_HEADERS_MAX];

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Snapshot: the rows that are in the tables when the slot is made, which the log from there on does not have. Read in
- * small batches, table after table, in the snapshot that the slot was made with, on a connection of its own. Private to src/source.
+ * small batches, table after table, in the snapshot that the slot was made with, on a connection of its own. Private to
+ * src/source.
  */
 #ifndef OW_SOURCE_POSTGRES_LOG_SNAPSHOT_H
 #define OW_SOURCE_POSTGRES_LOG_SNAPSHOT_H

@@ -172,8 +172,9 @@ static struct ow_position start_of(struct ow_pg_log *log, struct ow_error *err)
     return (struct ow_position){log->takeover.commit_lsn, 0};
 }
 
-/* What does not fit, as one line; false: all is well. */
-static bool has_gap(const struct ow_pg_log *log, struct ow_position record, const char *other_system,
+/* What does not fit, as one line; false: all is well. `is_on_record`: not only confirmed by this process, where the
+   broker has nowhere to keep it; then another relay may have taken the slot on meanwhile. */
+static bool has_gap(const struct ow_pg_log *log, struct ow_position record, bool is_on_record, const char *other_system,
                     struct ow_buf *why)
 {
     char lsn[OW_PG_LSN_TEXT_SIZE], recorded[OW_PG_LSN_TEXT_SIZE + 16], other[OW_PG_LSN_TEXT_SIZE];
@@ -199,7 +200,7 @@ static bool has_gap(const struct ow_pg_log *log, struct ow_position record, cons
                       "the server's log ends at %s, before the recorded position %s: was it restored from a backup, or "
                       "promoted while it lagged behind?",
                       ow_pg_lsn_format(log->stream.wal_end, other), recorded);
-    else if (log->found.confirmed > record.major)
+    else if (is_on_record && log->found.confirmed > record.major)
         ow_buf_printf(why,
                       "slot %s stands at %s, ahead of the recorded position %s: somebody else has read from it, or "
                       "made it anew",
@@ -309,6 +310,7 @@ int ow_pg_log_resume(struct ow_source *source, const struct ow_position *positio
     int r = source->is_recorded ? 0 : read_own_record(log, &record, other_system, err);
     if (r < 0)
         return r;
+    bool is_on_record = !ow_position_is_zero(record);
     if (ow_position_compare(log->track.confirmed, record) > 0)
         record = log->track.confirmed;
     if (log->has_snapshot_mark) { /* begun and not done: what is on record is of that attempt */
@@ -316,9 +318,11 @@ int ow_pg_log_resume(struct ow_source *source, const struct ow_position *positio
         return begin_create(log, !log->options.by_message, err);
     }
     log->takeover = (struct ow_pg_takeover){0};
-    if (ow_position_is_zero(record) && log->start_after)
+    if (ow_position_is_zero(record) && log->start_after) {
         record = start_of(log, err);
-    if (has_gap(log, record, other_system, &why)) {
+        is_on_record = true; /* somebody else's */
+    }
+    if (has_gap(log, record, is_on_record, other_system, &why)) {
         if (log->options.accepts_gap)
             return go_on_over_gap(log, err);
         return ow_error_set(err, OW_ECORRUPT,

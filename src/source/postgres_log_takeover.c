@@ -5,8 +5,8 @@
 
 static int refuse(const char *text, struct ow_error *err)
 {
-    return ow_error_set(err, OW_EINVALID,
-                        "\"%s\" is no place in the log; write an LSN, as 0/16B3748, or LSN, XID, LSN", text);
+    return ow_error_set(err, OW_EINVALID, "\"%s\" is no place in the log; write an LSN, as 0/16B3748, or LSN, XID, LSN",
+                        text);
 }
 
 /* Takes what stands before the next comma, without blanks. */

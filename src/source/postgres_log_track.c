@@ -75,6 +75,8 @@ int64_t ow_pg_track_seq(const struct ow_pg_track *track, struct ow_position posi
 struct ow_position ow_pg_track_record(const struct ow_pg_track *track, struct ow_position position)
 {
     const struct ow_pg_track_row *last = track->count ? row_at(track, track->count - 1) : NULL;
+    if (ow_position_compare(track->confirmed, position) > 0)
+        return track->confirmed; /* on record, though whoever confirms was not told */
     if (last && ow_position_compare(last->position, position) > 0)
         return position;
     uint64_t end = last ? last->end : track->done;

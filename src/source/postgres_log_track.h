@@ -38,7 +38,8 @@ void ow_pg_track_read(struct ow_pg_track *track, uint64_t lsn);
 /* The seq of a row that is outstanding; 0: it has none, or is not there. */
 int64_t ow_pg_track_seq(const struct ow_pg_track *track, struct ow_position position);
 
-/* What to record so that rows up to `position` may be confirmed: the position, or what lies behind it. */
+/* What to record so that rows up to `position` may be confirmed: the position, or what lies behind it; never less than
+   what was on record when the stream began. */
 struct ow_position ow_pg_track_record(const struct ow_pg_track *track, struct ow_position position);
 /* `forget` is called with the seq of each row that has one. */
 void ow_pg_track_confirm(struct ow_pg_track *track, struct ow_position position,

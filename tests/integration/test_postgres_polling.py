@@ -88,6 +88,84 @@ def test_forced_late_commits(start, shop, pg_database, is_long, tmp_path):
     assert not shop.dead_letters()
 
 
+def test_transactions_that_stay_open(start, shop, pg_database, is_long, tmp_path):
+    """Twenty transactions stay open until the relay waits for them no more. Each commits, and at once another message of its
+    key does, with a number far above: in one snapshot the second is seen with the first, or not at all."""
+    start(*RELAY, "--window-messages", "50", pg_database.url, "file:events.jsonl")
+    writers = [pg_database.connect() for _ in range(20)]
+    query(shop.db, "CREATE TABLE k (key int PRIMARY KEY); INSERT INTO k SELECT generate_series(0, 19)")
+    count = 0
+    for n in range(50 if is_long else 3):
+        for i, writer in enumerate(writers):
+            query(writer, "BEGIN")
+            query(writer, "SELECT 1 FROM k WHERE key = %s FOR UPDATE", i)
+            put(writer, f"first-{n}-{i}", f"key-{i}")
+        until = time.monotonic() + 0.5
+        while time.monotonic() < until:
+            count += 1
+            put(shop.db, f"between-{count}", f"key-{count}-other")
+        for i, writer in enumerate(writers):
+            query(writer, "COMMIT")
+            put(shop.db, f"second-{n}-{i}", f"key-{i}")
+    wait_for(lambda: shop.waiting() == 0, "the outbox to be empty")
+    got = [r["id"] for r in lines(tmp_path / "events.jsonl")]
+    assert len(got) == len(set(got)) == count + 40 * (n + 1)
+    at = {identity: place for place, identity in enumerate(got)}
+    for i in range(20):
+        mine = [at[f"{which}-{m}-{i}"] for m in range(n + 1) for which in ("first", "second")]
+        assert mine == sorted(mine), f"key-{i} out of order"
+    assert not shop.dead_letters()
+
+
+def test_a_prepared_transaction(start, shop, pg_database, tmp_path):
+    """It changes its name when it is prepared, and is not taken for ended."""
+    start(*RELAY, pg_database.url, "file:events.jsonl")
+    writer = pg_database.connect()
+    query(writer, "BEGIN")
+    put(writer, "prepared", "k")
+    put(shop.db, "before", "other")
+    wait_for(lambda: len(lines(tmp_path / "events.jsonl")) == 1, "what was committed")
+    query(writer, "PREPARE TRANSACTION 'two phases'")
+    for n in range(100):
+        put(shop.db, f"after-{n}", "other")
+    wait_for(lambda: len(lines(tmp_path / "events.jsonl")) == 101, "what was committed meanwhile")
+    time.sleep(0.5)
+    query(writer, "COMMIT PREPARED 'two phases'")
+    wait_for(lambda: len(lines(tmp_path / "events.jsonl")) == 102, "what was prepared")
+
+
+def test_large_and_small_rows(run, shop, pg_database):
+    """Rows go by count, and by bytes as soon as there are large ones among them; none is left out or cut."""
+    query(shop.db, """INSERT INTO onewrite.outbox (id, aggregatetype, aggregateid, type, payload, payload_bytes)
+                      SELECT i, 'order', i % 7, 'T', CASE WHEN i % 50 < 45 THEN repeat('x', CASE i % 10 WHEN 0 THEN 300000 ELSE 10 END) END,
+                             CASE WHEN i % 50 >= 48 THEN convert_to(repeat('y', 5000), 'UTF8') END FROM generate_series(1, 3000) i""")
+    got = records_of(run(*RELAY, "--until-end", pg_database.url, "stdout:", timeout=120).stdout)
+    assert [r["id"] for r in got] == [str(i) for i in range(1, 3001)]
+    assert shop.waiting() == 0 and not shop.dead_letters()
+
+
+def test_an_open_transaction_does_not_make_it_slow(run, start, shop, pg_database):
+    """What was deleted is not read again and again, although no vacuum and no hint can take it away: the entries of the
+    index that are read stay in proportion to the rows."""
+    holder = pg_database.connect()
+    query(holder, "BEGIN")
+    put(holder, "held", "held")
+    pg_database.query("ALTER TABLE onewrite.outbox SET (autovacuum_enabled = off)")
+    rows = 40000
+    query(shop.db, "INSERT INTO onewrite.outbox (id, aggregatetype, aggregateid, type, payload) "
+                   "SELECT i, 'order', i %% 100, 'T', 'x' FROM generate_series(1, %s) i", rows)
+    relay = start(*RELAY, pg_database.url, "file:events.jsonl")
+    wait_for(lambda: shop.waiting() == 0, "all that was committed", 60)
+    relay.terminate()
+    assert relay.wait(10) == 0
+
+    def reads():
+        pg_database.reconnect()
+        return pg_database.one("SELECT idx_tup_read FROM pg_stat_all_indexes WHERE indexrelname = 'outbox_pkey'")
+    wait_for(lambda: reads() >= rows, "the statistics")
+    assert reads() < 12 * rows
+
+
 def test_late_commits_of_contended_keys(start, pg_database, shop, is_long, tmp_path):
     """Several writers, few keys, transactions of different length, and one that stays open for long."""
     dice = random.Random(10)

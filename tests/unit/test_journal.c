@@ -116,7 +116,6 @@ static void test_what_it_never_takes(void **state)
                                message_of(NULL, "k", "5", "v")};
     struct ow_message good = message_of(longest + 1, "k", "6", "v");
     must_begin(broker);
-    must_send(broker, &good, 100);
     for (uint64_t i = 0; i < OW_COUNT_OF(bad); i++)
         must_send(broker, &bad[i], i);
     struct ow_receipt receipts[8];
@@ -127,7 +126,31 @@ static void test_what_it_never_takes(void **state)
         assert_text_has(receipts[i].reason, "topic");
     }
     assert_text_has(receipts[1].reason, "250 bytes");
+    must_send(broker, &good, 100);
+    assert_int_equal(broker->ops->send(broker, &bad[0], 101, &err), OW_EAGAIN);
     assert_int_equal(must_commit(broker, NULL, 0), 1);
+    broker->ops->discard(broker);
+}
+
+static void test_a_verdict_moves_no_position(void **state)
+{
+    (void)state;
+    struct ow_broker *broker = open_broker(NULL);
+    struct ow_error err = {0};
+    struct ow_position position = {0};
+    struct ow_receipt receipts[2];
+    struct ow_message bad = message_of("", "k", "1", "v"), good = message_of("t", "k", "2", "v");
+    must_begin(broker);
+    must_send(broker, &bad, 1);
+    assert_int_equal(broker->ops->send(broker, &good, 2, &err), OW_EAGAIN);
+    assert_int_equal(broker->ops->txn_commit(broker, "shop", (struct ow_position){1, 0}, &err), 1);
+    assert_int_equal(broker->ops->last_position(broker, "shop", &position, &err), 0);
+    assert_int_equal(broker->ops->step(broker, receipts, 2, &err), 1);
+    assert_int_equal(receipts[0].verdict, OW_REJECTED);
+    must_begin(broker);
+    must_send(broker, &good, 2);
+    assert_int_equal(must_commit(broker, "shop", 2), 1);
+    assert_int_equal(broker->ops->last_position(broker, "shop", &position, &err), 1);
     broker->ops->discard(broker);
 }
 
@@ -440,6 +463,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_nothing_is_there_before_the_commit, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_receipts_come_in_order, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_what_it_never_takes, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_a_verdict_moves_no_position, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_positions, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_what_was_accepted, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_asked_in_the_middle_of_a_transaction, set_up, tear_down),

@@ -227,6 +227,18 @@ static int insert(struct journal *j, struct ow_journal_partition *p, const struc
     return r;
 }
 
+/* The position that is committed says that all in its transaction was accepted. So what is rejected stands in a
+   transaction without any other message, and without a position. */
+static bool has_verdict(const struct journal *j)
+{
+    return j->rejected_count > j->rejected_given;
+}
+
+static int not_now(const struct journal *j, struct ow_error *err)
+{
+    return ow_error_set(err, OW_EAGAIN, "%s: not in this transaction", j->path);
+}
+
 static int send_in_transaction(struct journal *j, const struct ow_message *m, uint64_t token, struct ow_error *err)
 {
     struct ow_journal_topic *last = j->topics.last, *topic = NULL;
@@ -235,8 +247,10 @@ static int send_in_transaction(struct journal *j, const struct ow_message *m, ui
         char reason[sizeof((struct ow_receipt *)NULL)->reason];
         judge(m, reason, sizeof reason);
         if (reason[0])
-            return reject(j, token, reason, err);
+            return j->token_count > j->accepted_count ? not_now(j, err) : reject(j, token, reason, err);
     }
+    if (has_verdict(j))
+        return not_now(j, err);
     int r = j->txn_seq ? 0 : read_next_seq(j, err);
     if (r == 0)
         r = ow_journal_topics_get(&j->topics, j->store, m->topic, j->transaction, j->options.partitions, &topic, err);
@@ -255,7 +269,7 @@ static int journal_send(struct ow_broker *broker, const struct ow_message *messa
     if (!j->is_in_transaction)
         return ow_error_set(err, OW_EINTERNAL, "%s: sent outside a transaction", j->path);
     int r = send_in_transaction(j, message, token, err);
-    if (r < 0)
+    if (r < 0 && r != OW_EAGAIN)
         forget_transaction(j);
     return r;
 }
@@ -395,6 +409,11 @@ static int journal_txn_commit(struct ow_broker *broker, const char *source, stru
     struct ow_journal_source found = {0};
     if (!j->is_in_transaction)
         return ow_error_set(err, OW_EINTERNAL, "%s: there is no transaction to commit", j->path);
+    if (has_verdict(j)) {
+        j->store->ops->rollback(j->store);
+        j->is_in_transaction = false;
+        return source ? 1 : 0;
+    }
     int r = write_and_commit(j, source, position, &found, err);
     if (r < 0) {
         forget_transaction(j);

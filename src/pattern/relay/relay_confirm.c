@@ -24,16 +24,19 @@ static int record(struct ow_relay *relay, struct ow_position position, struct ow
         return 1;
     if (!relay->broker_is_open)
         return 0;
+    /* Never back: whoever had the source meanwhile may be further, and so may what the source has forgotten. */
+    if (ow_position_compare(position, relay->stored) <= 0)
+        return 1;
     if (!broker->ops->has_transactions)
         r = broker->ops->record_position(broker, relay->identity.data, position, err);
-    else if (ow_position_compare(position, relay->stored) > 0) {
+    else {
         r = broker->ops->txn_begin(broker, err);
         if (r == 0)
             r = broker->ops->txn_commit(broker, relay->identity.data, position, err);
     }
     if (r == 1)
         return 1; /* nowhere to keep it: there is nothing on record that the source could get ahead of */
-    if (r == 0 && ow_position_compare(position, relay->stored) > 0)
+    if (r == 0)
         relay->stored = position;
     return r == 0 ? 1 : r;
 }
