@@ -135,6 +135,9 @@ int ow_pg_log_open(struct ow_source *source, struct ow_error *err)
         r = check_surroundings(log, err);
     if (r == 0)
         r = attach(log, err);
+    log->letters.source = log->slot;
+    if (r == 0 && source->parks)
+        r = ow_dead_letters_load(&log->letters, log->side.store, err);
     if (r == OW_ESTANDBY) { /* asked again soon: the connection stays */
         close_stream(log);
         ow_pg_side_unlock(&log->side, log->slot);
