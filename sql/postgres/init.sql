@@ -92,7 +92,7 @@ END
 $$;
 
 -- name: count_roles
-SELECT count(*) FROM pg_roles WHERE rolname IN ('onewrite_app', 'onewrite_relay');
+SELECT count(*) FROM pg_roles WHERE rolname IN ('onewrite_app', 'onewrite_relay', 'onewrite_consumer');
 
 -- Neither can log in: give them to the roles of your programs. CREATE ROLE has no IF NOT EXISTS.
 -- name: create_roles
@@ -104,11 +104,14 @@ BEGIN
     IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = 'onewrite_relay') THEN
         CREATE ROLE onewrite_relay NOLOGIN;
     END IF;
+    IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = 'onewrite_consumer') THEN
+        CREATE ROLE onewrite_consumer NOLOGIN;
+    END IF;
 END
 $$;
 
 -- name: grant
-GRANT USAGE ON SCHEMA onewrite TO onewrite_app, onewrite_relay;
+GRANT USAGE ON SCHEMA onewrite TO onewrite_app, onewrite_relay, onewrite_consumer;
 REVOKE EXECUTE ON FUNCTION onewrite.publish(text, text, text, text, text, json, timestamptz) FROM PUBLIC;
 REVOKE EXECUTE ON FUNCTION onewrite.publish_bytes(text, text, text, bytea, text, json, timestamptz) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION onewrite.publish(text, text, text, text, text, json, timestamptz) TO onewrite_app;
@@ -116,7 +119,9 @@ GRANT EXECUTE ON FUNCTION onewrite.publish_bytes(text, text, text, bytea, text, 
 GRANT INSERT ON onewrite.outbox TO onewrite_app;
 GRANT SELECT, DELETE, UPDATE (accepted_at) ON onewrite.outbox TO onewrite_relay;
 GRANT SELECT ON SEQUENCE onewrite.outbox_seq_seq TO onewrite_relay;
-GRANT SELECT, INSERT, DELETE ON onewrite.dead_letter TO onewrite_relay;
+GRANT SELECT, INSERT, UPDATE, DELETE ON onewrite.dead_letter TO onewrite_relay, onewrite_consumer;
+GRANT SELECT, INSERT, UPDATE, DELETE ON onewrite.inbox, onewrite.consumer TO onewrite_consumer;
+GRANT SELECT ON onewrite.meta TO onewrite_consumer;
 GRANT SELECT, INSERT, UPDATE, DELETE ON onewrite.lease TO onewrite_relay;
 GRANT SELECT, INSERT, UPDATE ON onewrite.position TO onewrite_relay;
 GRANT SELECT ON onewrite.meta TO onewrite_relay;

@@ -87,13 +87,6 @@ ON CONFLICT (source) DO UPDATE
 SET position = excluded.position, system_identifier = excluded.system_identifier, time = clock_timestamp()
 RETURNING pg_current_wal_insert_lsn();
 
--- name: dead_letter
-INSERT INTO onewrite.dead_letter
-    (source, position, id, aggregatetype, aggregateid, type, payload, payload_bytes, headers, time, reason, attempts)
-VALUES ($1::text, $2::text, $3::text, $4::text, $5::text, $6::text, $7::text, $8::bytea, $9::text,
-        to_timestamp($10::double precision / 1000), $11::text, $12::int)
-ON CONFLICT DO NOTHING;
-
 -- name: prune
 DELETE FROM onewrite.outbox WHERE seq = ANY ($1::bigint[]);
 

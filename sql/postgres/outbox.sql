@@ -75,16 +75,28 @@ DELETE FROM onewrite.outbox
 WHERE seq IN (SELECT seq FROM onewrite.outbox WHERE accepted_at < now() - $1::bigint * interval '1 millisecond'
               ORDER BY seq LIMIT $2::int FOR UPDATE SKIP LOCKED);
 
--- The row moves: both, or neither. $1 its seq, $2 reason, $3 attempts, $4 and $5 the lease. Gives how many leases are ours.
+-- The row moves: both, or neither. $1 its seq, $2 reason, $3 attempts, $4 and $5 the lease, $6 topic, $7 key, $8 state.
+-- One that was put back is the same letter as before. Gives how many leases are ours.
 -- name: set_aside
 WITH ours AS (
     SELECT name FROM onewrite.lease WHERE name = $4::text AND epoch = $5::bigint),
+again AS (
+    UPDATE onewrite.dead_letter
+    SET position = $1::bigint::text, reason = $2::text, attempts = $3::int, topic = $6::text, key = $7::bytea, state = $8::text,
+        set_aside_at = clock_timestamp(), replay_position = NULL,
+        history = coalesce(left(history, -1) || ',', '[') ||
+                  json_build_object('time', (extract(epoch FROM set_aside_at) * 1000)::bigint, 'class', class, 'reason', reason,
+                                    'attempts', attempts) || ']'
+    WHERE source = 'polling' AND state = 'queued' AND replay_position = $1::bigint AND EXISTS (SELECT FROM ours)
+    RETURNING number),
 letter AS (
     INSERT INTO onewrite.dead_letter
-        (source, position, id, aggregatetype, aggregateid, type, payload, payload_bytes, headers, time, reason, attempts)
-    SELECT 'polling', seq::text, id, aggregatetype, aggregateid, type, payload, payload_bytes, headers::text, time,
-           $2::text, $3::int
-    FROM onewrite.outbox WHERE seq = $1::bigint AND accepted_at IS NULL AND EXISTS (SELECT FROM ours)
+        (source, position, id, aggregatetype, aggregateid, type, topic, key, payload, payload_bytes, headers, time, reason,
+         attempts, state)
+    SELECT 'polling', seq::text, id, aggregatetype, aggregateid, type, $6::text, $7::bytea, payload, payload_bytes,
+           headers::text, time, $2::text, $3::int, $8::text
+    FROM onewrite.outbox
+    WHERE seq = $1::bigint AND accepted_at IS NULL AND EXISTS (SELECT FROM ours) AND NOT EXISTS (SELECT FROM again)
     ON CONFLICT DO NOTHING),
 gone AS (
     DELETE FROM onewrite.outbox WHERE seq = $1::bigint AND accepted_at IS NULL AND EXISTS (SELECT FROM ours))

@@ -24,10 +24,21 @@ UPDATE onewrite_outbox SET accepted_at = ?3 WHERE seq BETWEEN ?1 AND ?2 AND acce
 DELETE FROM onewrite_outbox
 WHERE seq IN (SELECT seq FROM onewrite_outbox WHERE accepted_at < ?1 ORDER BY seq LIMIT ?2);
 
+-- ?1 its seq, ?2 reason, ?3 attempts, ?4 the time, ?5 topic, ?6 key, ?7 state. One that was
+-- put back is the same letter as before.
+-- name: dead_letter_again
+UPDATE onewrite_dead_letter
+SET position = ?1, reason = ?2, attempts = ?3, set_aside_at = ?4, topic = ?5, key = ?6, state = ?7,
+    history = coalesce(substr(history, 1, length(history) - 1) || ',', '[') ||
+              json_object('time', set_aside_at, 'class', class, 'reason', reason, 'attempts', attempts) || ']',
+    replay_position = NULL
+WHERE source = 'polling' AND state = 'queued' AND replay_position = ?1;
+
 -- name: dead_letter
 INSERT INTO onewrite_dead_letter
-    (seq, id, aggregatetype, aggregateid, type, payload, headers, time, reason, attempts, set_aside_at)
-SELECT seq, id, aggregatetype, aggregateid, type, payload, headers, time, ?2, ?3, ?4
+    (position, id, aggregatetype, aggregateid, type, topic, key, payload, headers, time, reason, attempts, state, first_aside_at,
+     set_aside_at)
+SELECT seq, id, aggregatetype, aggregateid, type, ?5, ?6, payload, headers, time, ?2, ?3, ?7, ?4, ?4
 FROM onewrite_outbox WHERE seq = ?1 AND accepted_at IS NULL;
 
 -- name: status

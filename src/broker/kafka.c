@@ -524,6 +524,7 @@ int ow_kafka_at_least_once_new(struct ow_kafka_settings *settings, struct ow_bro
     if (!k)
         return ow_error_set(err, OW_ENOMEM, "out of memory");
     k->base.ops = &kafka_ops;
+    k->client.broker = &k->base;
     k->settings = *settings;
     k->client.event_fd = -1;
     k->in_flight_max = UINT32_MAX;

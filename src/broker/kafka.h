@@ -50,8 +50,9 @@ void ow_kafka_wipe(char *secret); /* and frees; NULL is fine */
 /* --- client ------------------------------------------------------------------------------------------- */
 
 struct ow_kafka_client {
-    rd_kafka_t *rk;          /* NULL: closed */
-    rd_kafka_queue_t *queue; /* everything comes here */
+    const struct ow_broker *broker; /* whose `meanwhile` is called; set before it is opened; NULL: none */
+    rd_kafka_t *rk;                 /* NULL: closed */
+    rd_kafka_queue_t *queue;        /* everything comes here */
     int event_fd;
     rd_kafka_event_t *event;           /* delivery reports, partly read */
     char reason[OW_KAFKA_REASON_SIZE]; /* of the latest failure to connect */
@@ -73,6 +74,13 @@ bool ow_kafka_client_note(struct ow_kafka_client *client, const struct ow_kafka_
 int ow_kafka_client_fatal(const struct ow_kafka_client *client, const struct ow_kafka_settings *settings,
                           struct ow_error *err) OW_MUST_CHECK;
 /* Hands the message over. Its bytes must live until the delivery report, which carries `opaque`. */
+/* For a call that waits: how long it may do so at once, in ms, now that it has waited in vain for `waited_ms` (0: it
+   has not yet). What is due meanwhile is done here. 0: the deadline has come, or the caller will not wait any longer.
+ */
+int ow_kafka_client_slice(const struct ow_kafka_client *client, int64_t deadline_ms, int waited_ms);
+/* The next event of this queue; NULL: none until the deadline, or as above. */
+rd_kafka_event_t *ow_kafka_client_await(const struct ow_kafka_client *client, rd_kafka_queue_t *queue,
+                                        int64_t deadline_ms);
 rd_kafka_resp_err_t ow_kafka_produce(rd_kafka_t *rk, rd_kafka_topic_t *topic, const struct ow_message *message,
                                      void *opaque);
 

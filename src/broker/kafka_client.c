@@ -10,6 +10,8 @@
 enum {
     REACH_MS = 5000,
     REACH_SLICE_MS = 100,
+    SLICE_MS = 500, /* at once, at first */
+    SLICE_MS_MAX = 10000,
     SETTLED_MS = 1000,         /* a name may stand for addresses of which only one answers: none is tried once only */
     TOKEN_LIFETIME_MS = 60000, /* the file is read again well before that */
 };
@@ -57,6 +59,28 @@ void ow_kafka_client_close(struct ow_kafka_client *c)
     rd_kafka_destroy(c->rk);
     c->rk = NULL;
     c->queue = NULL;
+}
+
+/* --- waiting ------------------------------------------------------------------------------------------ */
+
+int ow_kafka_client_slice(const struct ow_kafka_client *c, int64_t deadline_ms, int waited_ms)
+{
+    int64_t left = deadline_ms - ow_clock_monotonic_ms();
+    int next = waited_ms < SLICE_MS / 2 ? SLICE_MS : waited_ms < SLICE_MS_MAX / 2 ? waited_ms * 2 : SLICE_MS_MAX;
+    if (c->broker && c->broker->meanwhile && !c->broker->meanwhile(c->broker->meanwhile_context))
+        return 0;
+    return left <= 0 ? 0 : left < next ? (int)left : next;
+}
+
+rd_kafka_event_t *ow_kafka_client_await(const struct ow_kafka_client *c, rd_kafka_queue_t *queue, int64_t deadline_ms)
+{
+    int slice;
+    while ((slice = ow_kafka_client_slice(c, deadline_ms, 0)) > 0) {
+        rd_kafka_event_t *event = rd_kafka_queue_poll(queue, slice);
+        if (event)
+            return event;
+    }
+    return NULL;
 }
 
 /* --- errors ------------------------------------------------------------------------------------------- */
@@ -179,7 +203,7 @@ int ow_kafka_client_reach(struct ow_kafka_client *c, const struct ow_kafka_setti
     c->reason_code = RD_KAFKA_RESP_ERR_NO_ERROR;
     if (settings->token_file)
         note_all(c, settings, REACH_SLICE_MS);
-    while (now < started + REACH_MS) {
+    while (now < started + REACH_MS && ow_kafka_client_slice(c, started + REACH_MS, 0) > 0) {
         const struct rd_kafka_metadata *metadata = NULL;
         rd_kafka_resp_err_t code = rd_kafka_metadata(c->rk, 0, NULL, &metadata, REACH_SLICE_MS);
         if (code == RD_KAFKA_RESP_ERR_NO_ERROR) {

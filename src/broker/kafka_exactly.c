@@ -190,9 +190,12 @@ static void serve(struct exactly *k)
 static void await_reports(struct exactly *k, int64_t deadline)
 {
     while (k->reported < k->count - k->accepted && k->failure == RD_KAFKA_RESP_ERR_NO_ERROR) {
-        int left = left_until(deadline);
-        if (!serve_one(k, left < 100 ? left : 100) && left == 0)
+        if (serve_one(k, 0))
+            continue;
+        int slice = ow_kafka_client_slice(&k->client, deadline, 0);
+        if (slice == 0)
             return;
+        (void)serve_one(k, slice);
     }
 }
 
@@ -268,7 +271,7 @@ static int await_made(struct exactly *k, struct ow_kafka_topic *topic, struct ow
     int r = ow_kafka_topic_create(topic, &k->client, &k->settings, err);
     while (r == 0 && left_until(deadline) > 0) {
         struct ow_kafka_topic *which;
-        rd_kafka_event_t *event = rd_kafka_queue_poll(k->client.queue, left_until(deadline));
+        rd_kafka_event_t *event = ow_kafka_client_await(&k->client, k->client.queue, deadline);
         bool is_answer = event && rd_kafka_event_type(event) == RD_KAFKA_EVENT_CREATETOPICS_RESULT;
         enum ow_kafka_made made = is_answer ? ow_kafka_topic_made(event, &which) : OW_KAFKA_ASK_ANEW;
         if (event && !is_answer)
@@ -277,7 +280,7 @@ static int await_made(struct exactly *k, struct ow_kafka_topic *topic, struct ow
             rd_kafka_event_destroy(event);
         if (is_answer && made != OW_KAFKA_ASK_ANEW)
             return made == OW_KAFKA_MADE;
-        if (is_answer)
+        if (is_answer || !event)
             break;
     }
     return r < 0 ? r : ow_error_set(err, OW_EUNREACHABLE, "cannot reach %s: %s", k->settings.text, k->client.reason);
@@ -286,10 +289,11 @@ static int await_made(struct exactly *k, struct ow_kafka_topic *topic, struct ow
 /* What the cluster says of a topic. */
 static rd_kafka_resp_err_t look_up(struct exactly *k, struct ow_kafka_topic *topic, int64_t deadline)
 {
-    rd_kafka_resp_err_t code;
-    do {
+    rd_kafka_resp_err_t code = RD_KAFKA_RESP_ERR__TIMED_OUT;
+    int slice = 0;
+    while ((slice = ow_kafka_client_slice(&k->client, deadline, slice)) > 0) {
         const struct rd_kafka_metadata *metadata = NULL;
-        code = rd_kafka_metadata(k->client.rk, 0, topic->handle, &metadata, left_until(deadline));
+        code = rd_kafka_metadata(k->client.rk, 0, topic->handle, &metadata, slice);
         if (code == RD_KAFKA_RESP_ERR_NO_ERROR) {
             code = metadata->topic_cnt == 1 ? metadata->topics[0].err : RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART;
             rd_kafka_metadata_destroy(metadata);
@@ -297,9 +301,9 @@ static rd_kafka_resp_err_t look_up(struct exactly *k, struct ow_kafka_topic *top
         if (code == RD_KAFKA_RESP_ERR_LEADER_NOT_AVAILABLE ||
             (code == RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART && !topic->why_not[0]))
             nap(); /* just made, perhaps */
-        else
+        else if (code != RD_KAFKA_RESP_ERR__TIMED_OUT)
             break;
-    } while (left_until(deadline) > 0);
+    }
     return code;
 }
 
@@ -450,6 +454,27 @@ static void exactly_wait(struct ow_broker *broker, struct ow_wait *wait)
 
 /* --- transactions ------------------------------------------------------------------------------------- */
 
+/* Before each try of a call whose `error` of the last try is given; *slice is 0 before the first. False: it has worked,
+   or failed for good, or the time is over, and `error` says so. */
+static bool may_try(struct exactly *k, rd_kafka_error_t **error, int64_t deadline, int *slice)
+{
+    bool is_first = *slice == 0;
+    if (!is_first && (!*error || !rd_kafka_error_is_retriable(*error)))
+        return false;
+    if (!is_first && rd_kafka_error_code(*error) != RD_KAFKA_RESP_ERR__TIMED_OUT)
+        nap();
+    int next = ow_kafka_client_slice(&k->client, deadline, *slice);
+    if (next == 0 && is_first)
+        *error = rd_kafka_error_new(RD_KAFKA_RESP_ERR__TIMED_OUT, "there was no time left for it");
+    if (next == 0)
+        return false;
+    if (*error)
+        rd_kafka_error_destroy(*error);
+    *error = NULL;
+    *slice = next;
+    return true;
+}
+
 static int add_position(struct exactly *k, const char *source, struct ow_position position, int64_t deadline,
                         struct ow_error *err)
 {
@@ -460,13 +485,8 @@ static int add_position(struct exactly *k, const char *source, struct ow_positio
         return ow_error_set(err, OW_ENOMEM, "out of memory");
     ow_kafka_group_name(source, group);
     rd_kafka_consumer_group_metadata_t *metadata = rd_kafka_consumer_group_metadata_new(group);
-    for (;;) {
-        error = rd_kafka_send_offsets_to_transaction(k->client.rk, offsets, metadata, left_until(deadline));
-        if (!error || !rd_kafka_error_is_retriable(error) || left_until(deadline) <= PAUSE_MS)
-            break;
-        rd_kafka_error_destroy(error);
-        nap();
-    }
+    for (int slice = 0; may_try(k, &error, deadline, &slice);)
+        error = rd_kafka_send_offsets_to_transaction(k->client.rk, offsets, metadata, slice);
     rd_kafka_consumer_group_metadata_destroy(metadata);
     rd_kafka_topic_partition_list_destroy(offsets);
     return error ? refuse(k, error, "add the position to the transaction", err) : 0;
@@ -474,15 +494,10 @@ static int add_position(struct exactly *k, const char *source, struct ow_positio
 
 static int commit_at_kafka(struct exactly *k, int64_t deadline, struct ow_error *err)
 {
-    for (;;) {
-        rd_kafka_error_t *error = rd_kafka_commit_transaction(k->client.rk, left_until(deadline));
-        if (!error)
-            return 0;
-        if (!rd_kafka_error_is_retriable(error) || left_until(deadline) <= PAUSE_MS)
-            return refuse(k, error, "commit", err);
-        rd_kafka_error_destroy(error);
-        nap();
-    }
+    rd_kafka_error_t *error = NULL;
+    for (int slice = 0; may_try(k, &error, deadline, &slice);)
+        error = rd_kafka_commit_transaction(k->client.rk, slice);
+    return error ? refuse(k, error, "commit", err) : 0;
 }
 
 static void exactly_abort(struct ow_broker *broker)
@@ -550,7 +565,10 @@ static int become(struct exactly *k, const char *source, struct ow_error *err)
         return ow_error_set(err, OW_ENOMEM, "out of memory");
     if (k->settings.token_file)
         (void)serve_one(k, 1000);
-    rd_kafka_error_t *error = rd_kafka_init_transactions(k->client.rk, ANSWER_MS);
+    rd_kafka_error_t *error = NULL;
+    int64_t deadline = ow_clock_monotonic_ms() + ANSWER_MS;
+    for (int slice = 0; may_try(k, &error, deadline, &slice);)
+        error = rd_kafka_init_transactions(k->client.rk, slice);
     return error ? refuse(k, error, "begin with transactions", err) : 0;
 }
 
@@ -596,6 +614,7 @@ int ow_kafka_exactly_once_new(struct ow_kafka_settings *settings, struct ow_brok
     if (!k)
         return ow_error_set(err, OW_ENOMEM, "out of memory");
     k->base.ops = &exactly_ops;
+    k->client.broker = &k->base;
     k->settings = *settings;
     k->client.event_fd = -1;
     *ret = &k->base;

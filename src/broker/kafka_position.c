@@ -10,7 +10,7 @@
 #include "base/units.h"
 #include "broker/kafka.h"
 
-enum { ANSWER_MS = 30000, PAUSE_MS = 50 };
+enum { ANSWER_MS = 30000, ASK_MS = 2000, PAUSE_MS = 50 };
 
 void ow_kafka_group_name(const char *source, char to[OW_KAFKA_GROUP_SIZE])
 {
@@ -43,6 +43,7 @@ static bool is_passing(rd_kafka_resp_err_t code)
     case RD_KAFKA_RESP_ERR_UNSTABLE_OFFSET_COMMIT:
     case RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART:
     case RD_KAFKA_RESP_ERR__TRANSPORT:
+    case RD_KAFKA_RESP_ERR__TIMED_OUT:
         return true;
     default:
         return false;
@@ -114,9 +115,11 @@ static rd_kafka_topic_partition_list_t *places(rd_kafka_t *rk, int timeout_ms, r
 }
 
 /* One question. 1, 0: answered; *code says whether anything is wrong. */
-static int ask_about(rd_kafka_t *rk, const char *group, const rd_kafka_topic_partition_list_t *list, int timeout_ms,
-                     rd_kafka_resp_err_t *code, struct ow_position *ret, char **topic, struct ow_error *err)
+static int ask_about(struct ow_kafka_client *client, const char *group, const rd_kafka_topic_partition_list_t *list,
+                     int timeout_ms, rd_kafka_resp_err_t *code, struct ow_position *ret, char **topic,
+                     struct ow_error *err)
 {
+    rd_kafka_t *rk = client->rk;
     char why[128];
     int r = 0;
     rd_kafka_queue_t *queue = rd_kafka_queue_new(rk);
@@ -127,7 +130,7 @@ static int ask_about(rd_kafka_t *rk, const char *group, const rd_kafka_topic_par
         rd_kafka_error_destroy(error);
     rd_kafka_ListConsumerGroupOffsets_t *question = rd_kafka_ListConsumerGroupOffsets_new(group, list);
     rd_kafka_ListConsumerGroupOffsets(rk, &question, 1, options, queue);
-    rd_kafka_event_t *event = rd_kafka_queue_poll(queue, timeout_ms + 1000);
+    rd_kafka_event_t *event = ow_kafka_client_await(client, queue, ow_clock_monotonic_ms() + timeout_ms + 1000);
     *code = event ? rd_kafka_event_error(event) : RD_KAFKA_RESP_ERR__TIMED_OUT;
     if (*code == RD_KAFKA_RESP_ERR_NO_ERROR) {
         size_t count = 0;
@@ -144,13 +147,13 @@ static int ask_about(rd_kafka_t *rk, const char *group, const rd_kafka_topic_par
     return r;
 }
 
-static int ask(rd_kafka_t *rk, const char *group, int timeout_ms, rd_kafka_resp_err_t *code, struct ow_position *ret,
-               char **topic, struct ow_error *err)
+static int ask(struct ow_kafka_client *client, const char *group, int timeout_ms, rd_kafka_resp_err_t *code,
+               struct ow_position *ret, char **topic, struct ow_error *err)
 {
-    rd_kafka_topic_partition_list_t *list = places(rk, timeout_ms, code);
+    rd_kafka_topic_partition_list_t *list = places(client->rk, timeout_ms < ASK_MS ? timeout_ms : ASK_MS, code);
     if (!list)
         return 0;
-    int r = list->cnt > 0 ? ask_about(rk, group, list, timeout_ms, code, ret, topic, err) : 0;
+    int r = list->cnt > 0 ? ask_about(client, group, list, timeout_ms, code, ret, topic, err) : 0;
     rd_kafka_topic_partition_list_destroy(list);
     return r;
 }
@@ -172,9 +175,9 @@ int ow_kafka_position_read(struct ow_kafka_client *client, const struct ow_kafka
     int r;
     ow_kafka_group_name(source, group);
     for (;;) {
-        r = ask(client->rk, group, (int)left, &code, ret, topic, err);
+        r = ask(client, group, (int)left, &code, ret, topic, err);
         left = until - ow_clock_monotonic_ms();
-        if (r < 0 || !is_passing(code) || left <= PAUSE_MS)
+        if (r < 0 || !is_passing(code) || left <= PAUSE_MS || ow_kafka_client_slice(client, until, 0) == 0)
             break;
         nap();
     }
@@ -185,16 +188,17 @@ int ow_kafka_position_read(struct ow_kafka_client *client, const struct ow_kafka
 
 /* --- writing ------------------------------------------------------------------------------------------ */
 
-static rd_kafka_resp_err_t tell(rd_kafka_t *rk, const char *group, const rd_kafka_topic_partition_list_t *offsets,
-                                int timeout_ms)
+static rd_kafka_resp_err_t tell(struct ow_kafka_client *client, const char *group,
+                                const rd_kafka_topic_partition_list_t *offsets, int timeout_ms)
 {
+    rd_kafka_t *rk = client->rk;
     char why[128];
     rd_kafka_queue_t *queue = rd_kafka_queue_new(rk);
     rd_kafka_AdminOptions_t *options = rd_kafka_AdminOptions_new(rk, RD_KAFKA_ADMIN_OP_ALTERCONSUMERGROUPOFFSETS);
     (void)rd_kafka_AdminOptions_set_request_timeout(options, timeout_ms, why, sizeof why);
     rd_kafka_AlterConsumerGroupOffsets_t *order = rd_kafka_AlterConsumerGroupOffsets_new(group, offsets);
     rd_kafka_AlterConsumerGroupOffsets(rk, &order, 1, options, queue);
-    rd_kafka_event_t *event = rd_kafka_queue_poll(queue, timeout_ms + 1000);
+    rd_kafka_event_t *event = ow_kafka_client_await(client, queue, ow_clock_monotonic_ms() + timeout_ms + 1000);
     rd_kafka_resp_err_t code = event ? rd_kafka_event_error(event) : RD_KAFKA_RESP_ERR__TIMED_OUT;
     if (code == RD_KAFKA_RESP_ERR_NO_ERROR) {
         size_t count = 0;
@@ -225,9 +229,9 @@ int ow_kafka_position_write(struct ow_kafka_client *client, const struct ow_kafk
         return ow_error_set(err, OW_ENOMEM, "out of memory");
     ow_kafka_group_name(source, group);
     for (;;) {
-        code = tell(client->rk, group, offsets, (int)left);
+        code = tell(client, group, offsets, (int)left);
         left = until - ow_clock_monotonic_ms();
-        if (!is_passing(code) || left <= PAUSE_MS)
+        if (!is_passing(code) || left <= PAUSE_MS || ow_kafka_client_slice(client, until, 0) == 0)
             break;
         nap();
     }

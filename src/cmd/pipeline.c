@@ -25,7 +25,8 @@ struct ow_pipeline {
     pthread_t thread;
     bool is_started;
     int stop_fd;
-    atomic_bool stops, has_ended;
+    atomic_bool has_ended;
+    _Atomic int64_t stops_ms; /* when it was told to; 0: it was not */
     int64_t aside_since_ms;
     uint64_t aside_lines, aside_left_out;
     int64_t dropped_since_ms;
@@ -99,6 +100,14 @@ static void on_event(void *context, enum ow_relay_event event, const char *text)
     }
 }
 
+/* In the middle of a step, too: who was told to stop has so long. */
+static bool may_wait(void *context)
+{
+    struct ow_pipeline *p = context;
+    int64_t stops_ms = atomic_load(&p->stops_ms);
+    return !stops_ms || ow_clock_monotonic_ms() < stops_ms + DRAIN_MS_MAX;
+}
+
 static void tell_end(struct ow_pipeline *p, int r)
 {
     const struct ow_relay_counters *c = &p->relay.counters;
@@ -120,8 +129,8 @@ static int run(struct ow_pipeline *p, struct ow_error *err)
     struct ow_wait wait;
     int64_t drain_until_ms = OW_WAIT_FOR_EVER;
     for (;;) {
-        if (atomic_load(&p->stops) && drain_until_ms == OW_WAIT_FOR_EVER) {
-            drain_until_ms = ow_clock_monotonic_ms() + DRAIN_MS_MAX;
+        if (atomic_load(&p->stops_ms) && drain_until_ms == OW_WAIT_FOR_EVER) {
+            drain_until_ms = atomic_load(&p->stops_ms) + DRAIN_MS_MAX;
             ow_relay_drain(&p->relay);
         }
         int r = ow_relay_step(&p->relay, &wait, err);
@@ -173,6 +182,7 @@ int ow_pipeline_new(const struct ow_pipeline_options *options, struct ow_pipelin
     p->options.relay.listener = on_event;
     p->options.relay.listener_context = p;
     int r = p->name && p->from && p->to && p->stop_fd >= 0 ? 0 : ow_error_set(err, OW_ENOMEM, "out of memory");
+    p->options.relay.may_wait = may_wait;
     if (r == 0)
         r = ow_relay_init(&p->relay, &p->options.relay, p->options.source, p->options.broker, err);
     if (r < 0) {
@@ -203,7 +213,8 @@ int ow_pipeline_start(struct ow_pipeline *p, struct ow_error *err)
 void ow_pipeline_stop(struct ow_pipeline *p)
 {
     uint64_t one = 1;
-    atomic_store(&p->stops, true);
+    if (!atomic_load(&p->stops_ms))
+        atomic_store(&p->stops_ms, ow_clock_monotonic_ms());
     if (write(p->stop_fd, &one, sizeof one) < 0) {
         /* The counter is full: it is awake already. */
     }

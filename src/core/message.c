@@ -124,7 +124,8 @@ int ow_message_check(const struct ow_message *m, const struct ow_message_limits 
 size_t ow_message_size(const struct ow_message *m)
 {
     size_t size = sizeof *m + m->header_count * sizeof *m->headers + m->id.size + m->topic.size + m->key.size +
-                  m->type.size + m->aggregate_type.size + m->aggregate_id.size + m->payload.size + m->defect.size;
+                  m->type.size + m->aggregate_type.size + m->aggregate_id.size + m->payload.size + m->defect.size +
+                  m->image.size;
     for (size_t i = 0; i < m->header_count; i++)
         size += m->headers[i].name.size + m->headers[i].value.size;
     return size;
@@ -161,6 +162,7 @@ struct ow_message *ow_message_copy(const struct ow_message *m)
     copy->aggregate_id = put(&at, m->aggregate_id);
     copy->payload = put(&at, m->payload);
     copy->defect = put(&at, m->defect);
+    copy->image = put(&at, m->image);
     for (size_t i = 0; i < m->header_count; i++) {
         headers[i].name = put(&at, m->headers[i].name);
         headers[i].value = put(&at, m->headers[i].value);

@@ -29,6 +29,7 @@ struct ow_message {
     struct ow_bytes aggregate_type, aggregate_id;
     struct ow_bytes defect;  /* why the source finds it unfit to be sent, e.g. headers that are no JSON; else null */
     struct ow_bytes payload; /* passed through verbatim */
+    struct ow_bytes image;   /* what it takes to insert its row again (codec/row_image.h); null: the fields above do */
     const struct ow_header *headers;
     size_t header_count;
     int64_t time_ms; /* wall clock of the service, milliseconds since 1970 UTC */

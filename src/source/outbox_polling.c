@@ -14,6 +14,7 @@
 #include "base/crash.h"
 #include "base/units.h"
 #include "codec/json.h"
+#include "source/dead_letters.h"
 #include "source/source.h"
 #include "sql.h"
 #include "store/migrate.h"
@@ -34,7 +35,8 @@ struct outbox {
     struct ow_outbox_polling_options options;
     char *path;
     struct ow_store *store;
-    struct ow_statement *read, *forget, *dead_letter, *purge;
+    struct ow_statement *read, *forget, *dead_letter, *dead_letter_again, *purge;
+    struct ow_dead_letters letters;
     struct ow_buf identity;
     bool is_reading, is_dry;
     uint32_t rows_in_batch;
@@ -66,6 +68,7 @@ static void outbox_close(struct ow_source *source)
     if (o->store)
         o->store->ops->close(o->store);
     o->store = NULL;
+    ow_dead_letters_done(&o->letters);
     o->is_reading = o->is_dry = false;
     o->last_seq = 0;
     o->outstanding = 0;
@@ -92,6 +95,8 @@ static int prepare_all(struct outbox *o, struct ow_error *err)
     if (r == 0)
         r = ops->prepare(o->store, ow_sql_outbox_dead_letter, &o->dead_letter, err);
     if (r == 0)
+        r = ops->prepare(o->store, ow_sql_outbox_dead_letter_again, &o->dead_letter_again, err);
+    if (r == 0)
         r = ops->prepare(o->store, ow_sql_outbox_purge_marked, &o->purge, err);
     return r;
 }
@@ -110,6 +115,8 @@ static int outbox_open(struct ow_source *source, struct ow_error *err)
         r = ow_schema_identity(o->store, &o->identity, err);
     if (r == 0)
         r = prepare_all(o, err);
+    if (r == 0 && source->parks)
+        r = ow_dead_letters_load(&o->letters, o->store, err);
     if (r < 0)
         outbox_close(source);
     return r;
@@ -260,27 +267,61 @@ static int outbox_confirm(struct ow_source *source, const struct ow_position *po
     return 0;
 }
 
-static int outbox_set_aside(struct ow_source *source, const struct ow_message *message, const char *reason,
-                            uint32_t attempts, struct ow_error *err)
+/* The row moves: it is a dead letter and out of the outbox in one transaction, or neither. NULL: it is parked. */
+static int move_row(struct outbox *o, const struct ow_message *message, const char *reason, uint32_t attempts,
+                    struct ow_error *err)
 {
-    struct outbox *o = self_of(source);
+    struct ow_bytes why = ow_bytes_of(reason ? reason : OW_PARKED_REASON);
+    const struct ow_value letter[] = {ow_value_integer((int64_t)message->position.major),
+                                      ow_value_text(why),
+                                      ow_value_integer(attempts),
+                                      ow_value_integer(ow_clock_wall_ms()),
+                                      ow_value_text(message->topic),
+                                      ow_value_blob(message->key),
+                                      ow_value_text(reason ? OW_BYTES("dead") : OW_BYTES("parked"))};
+    int r = ow_store_run(o->store, o->dead_letter_again, letter, 7, err);
+    if (r == 0 && o->store->ops->changes(o->store) == 0)
+        r = ow_store_run(o->store, o->dead_letter, letter, 7, err);
+    OW_CRASH_POINT(OUTBOX_MID_ASIDE);
+    if (r == 0)
+        r = forget_run(o, message->position.major, message->position.major, err);
+    return r;
+}
+
+/* 1: it was moved; 0: it was to be parked, and nothing stands before it. */
+static int leave_outbox(struct outbox *o, const struct ow_message *message, const char *reason, uint32_t attempts,
+                        struct ow_error *err)
+{
     const struct ow_store_ops *ops = o->store->ops;
     stop_reading(o);
     int r = ops->begin(o->store, OW_TRANSACTION_WRITE, err);
     if (r < 0)
         return r;
-    struct ow_value letter[] = {ow_value_integer((int64_t)message->position.major), ow_value_text(ow_bytes_of(reason)),
-                                ow_value_integer(attempts), ow_value_integer(ow_clock_wall_ms())};
-    /* The row moves: it is a dead letter and out of the outbox in one transaction, or neither. */
-    r = ow_store_run(o->store, o->dead_letter, letter, 4, err);
-    OW_CRASH_POINT(OUTBOX_MID_ASIDE);
-    if (r == 0)
-        r = forget_run(o, message->position.major, message->position.major, err);
+    r = reason ? 1 : ow_dead_letters_stand_before(&o->letters, o->store, message, message->position.major, err);
+    bool is_to_move = r == 1;
+    if (is_to_move)
+        r = move_row(o, message, reason, attempts, err);
     if (r == 0)
         r = ops->commit(o->store, err);
     else
         ops->rollback(o->store);
-    return r;
+    return r == 0 ? is_to_move : r;
+}
+
+static int outbox_set_aside(struct ow_source *source, const struct ow_message *message, const char *reason,
+                            uint32_t attempts, struct ow_error *err)
+{
+    struct outbox *o = self_of(source);
+    int r = source->parks ? ow_dead_letters_note(&o->letters, message->key, err) : 0;
+    if (r == 0)
+        r = leave_outbox(o, message, reason, attempts, err);
+    return r < 0 ? r : 0;
+}
+
+static int outbox_park(struct ow_source *source, const struct ow_message *message, struct ow_error *err)
+{
+    struct outbox *o = self_of(source);
+    return ow_keyset_has(&o->letters.keys, message->key) ? leave_outbox(o, message, NULL, 0, err) : 0;
 }
 
 static void outbox_wait(struct ow_source *source, struct ow_wait *wait)
@@ -300,6 +341,7 @@ static const struct ow_source_ops outbox_ops = {
     .next = outbox_next,
     .confirm = outbox_confirm,
     .set_aside = outbox_set_aside,
+    .park = outbox_park,
     .wait = outbox_wait,
     .close = outbox_close,
     .discard = outbox_discard,
@@ -314,6 +356,7 @@ int ow_outbox_polling_new(const struct ow_outbox_polling_options *options, struc
     }
     o->base.ops = &outbox_ops;
     o->options = *options;
+    o->letters.source = "polling";
     if (o->options.batch_max == 0)
         o->options.batch_max = BATCH_DEFAULT;
     *ret = &o->base;

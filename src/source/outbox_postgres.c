@@ -157,6 +157,7 @@ static void outbox_discard(struct ow_source *source)
     struct ow_pg_outbox *o = ow_pg_outbox_of(source);
     outbox_close(source);
     ow_buf_done(&o->identity);
+    ow_dead_letters_done(&o->letters);
     ow_buf_done(&o->parameter);
     ow_buf_done(&o->names);
     ow_buf_done(&o->epochs);
@@ -306,29 +307,81 @@ static int outbox_confirm(struct ow_source *source, const struct ow_position *po
     return r;
 }
 
-static int outbox_set_aside(struct ow_source *source, const struct ow_message *message, const char *reason,
-                            uint32_t attempts, struct ow_error *err)
+/* A text that ends in NUL, as libpq wants it; NULL where there is none. */
+static const char *text_of(struct ow_buf *keep, struct ow_bytes bytes)
 {
-    struct ow_pg_outbox *o = ow_pg_outbox_of(source);
-    const struct ow_pg_entry *entry = find_entry(o, message->position);
+    ow_buf_add_bytes(keep, bytes);
+    ow_buf_add_char(keep, '\0');
+    return bytes.data ? keep->data : NULL;
+}
+
+/* NULL: it is parked. */
+static int move_row(struct ow_pg_outbox *o, const struct ow_pg_entry *entry, const struct ow_message *m,
+                    const char *reason, uint32_t attempts, struct ow_error *err)
+{
+    OW_CLEANUP(ow_buf_done) struct ow_buf topic = {0};
     char seq[24], tries[16], name[24], epoch[24];
+    const char *why = reason ? reason : OW_PARKED_REASON;
     PGresult *result = NULL;
-    if (!entry)
-        return ow_error_set(err, OW_EAGAIN, "%s: the message at this position is not in this relay's hands", o->shown);
     (void)snprintf(seq, sizeof seq, "%" PRId64, entry->seq);
     (void)snprintf(tries, sizeof tries, "%u", attempts);
     (void)snprintf(name, sizeof name, "outbox/%u", entry->shard);
     (void)snprintf(epoch, sizeof epoch, "%" PRId64, o->shards[entry->shard].epoch);
-    const char *const values[] = {seq, reason, tries, name, epoch};
-    int r = ow_pg_outbox_end_read(o, err);
-    if (r < 0)
-        return r;
-    bool was_sent = PQsendQueryPrepared(o->conn, "set_aside", 5, values, NULL, NULL, 0);
+    const char *const values[] = {
+        seq, why, tries, name, epoch, text_of(&topic, m->topic), m->key.data, reason ? "dead" : "parked"};
+    const int lengths[] = {0, 0, 0, 0, 0, 0, (int)m->key.size, 0}, formats[] = {0, 0, 0, 0, 0, 0, 1, 0};
+    if (topic.has_failed)
+        return ow_error_set(err, OW_ENOMEM, "out of memory");
+    bool was_sent = PQsendQueryPrepared(o->conn, "set_aside", 8, values, lengths, formats, 0);
     OW_CRASH_POINT(OUTBOX_MID_ASIDE);
-    r = ow_pg_outbox_take_result(o, was_sent, &result, err);
+    int r = ow_pg_outbox_take_result(o, was_sent, &result, err);
     if (r == 0)
         r = count_ours(o, result, 1, err);
     PQclear(result);
+    return r;
+}
+
+static int find_to_move(struct ow_pg_outbox *o, const struct ow_message *m, struct ow_pg_entry **ret,
+                        struct ow_error *err)
+{
+    *ret = find_entry(o, m->position);
+    if (!*ret)
+        return ow_error_set(err, OW_EAGAIN, "%s: the message at this position is not in this relay's hands", o->shown);
+    return ow_pg_outbox_end_read(o, err);
+}
+
+static int outbox_set_aside(struct ow_source *source, const struct ow_message *message, const char *reason,
+                            uint32_t attempts, struct ow_error *err)
+{
+    struct ow_pg_outbox *o = ow_pg_outbox_of(source);
+    struct ow_pg_entry *entry;
+    int r = find_to_move(o, message, &entry, err);
+    if (r == 0 && source->parks)
+        r = ow_dead_letters_note(&o->letters, message->key, err);
+    return r < 0 ? r : move_row(o, entry, message, reason, attempts, err);
+}
+
+/* What other relays have set aside of keys that are ours now is read anew whenever a shard was taken over. */
+static int outbox_park(struct ow_source *source, const struct ow_message *message, struct ow_error *err)
+{
+    struct ow_pg_outbox *o = ow_pg_outbox_of(source);
+    struct ow_pg_entry *entry;
+    int r = 0;
+    if (o->letters_are_old) {
+        r = ow_pg_outbox_end_read(o, err);
+        if (r == 0)
+            r = ow_dead_letters_load(&o->letters, o->store, err);
+        o->letters_are_old = r < 0;
+    }
+    if (r < 0 || !ow_keyset_has(&o->letters.keys, message->key))
+        return r;
+    r = find_to_move(o, message, &entry, err);
+    if (r == 0)
+        r = ow_dead_letters_stand_before(&o->letters, o->store, message, (uint64_t)entry->seq, err);
+    if (r == 1) {
+        r = move_row(o, entry, message, NULL, 0, err);
+        r = r < 0 ? r : 1;
+    }
     return r;
 }
 
@@ -351,6 +404,7 @@ static const struct ow_source_ops outbox_ops = {
     .next = ow_pg_outbox_next,
     .confirm = outbox_confirm,
     .set_aside = outbox_set_aside,
+    .park = outbox_park,
     .wait = ow_pg_outbox_wait,
     .tend = outbox_tend,
     .close = outbox_close,
@@ -375,6 +429,8 @@ int ow_outbox_postgres_new(const struct ow_outbox_postgres_options *options, str
         return ow_error_set(err, OW_ENOMEM, "out of memory");
     o->base.ops = &outbox_ops;
     o->options = *options;
+    o->letters = (struct ow_dead_letters){.source = "polling"};
+    o->letters_are_old = true;
     o->url = strdup(options->url);
     o->shown = strdup(options->shown);
     if (!o->url || !o->shown) {

@@ -34,6 +34,7 @@
 
 #include <libpq-fe.h>
 
+#include "source/dead_letters.h"
 #include "source/source.h"
 #include "store/postgres.h"
 
@@ -68,6 +69,8 @@ struct ow_pg_outbox {
     struct ow_store *store;
     PGconn *conn; /* the store's */
     struct ow_buf identity;
+    struct ow_dead_letters letters;
+    bool letters_are_old; /* their keys are to be read */
     /* shards */
     struct ow_pg_shard shards[OW_OUTBOX_SHARDS_MAX];
     uint32_t shard_count;

@@ -91,6 +91,7 @@ static int take(struct ow_pg_outbox *o, const struct look *look, struct ow_error
     struct ow_pg_shard *shard = &o->shards[look->shard];
     shard->state = OW_PG_SHARD_OURS;
     shard->epoch = taken;
+    o->letters_are_old = true;
     if (!look->is_by_us)
         ow_pg_outbox_reset_floor(o);
     return 1;

@@ -91,6 +91,7 @@ static int take_row(struct ow_pg_log *log, const struct ow_pgoutput *change, uin
     ow_pg_rows_message(&log->rows, layout, log->values, log->time_us / 1000, ret);
     lend_row(log, change->kind == OW_PGOUTPUT_UPDATE ? OW_ROW_UPDATE : OW_ROW_INSERT, layout->outbox, log->values, ret);
     ret->position = position;
+    ow_pg_log_add_image(log, layout, log->values, ret);
     return 1;
 }
 
@@ -124,7 +125,8 @@ static void lend_logical(struct ow_pg_log *log, const struct ow_pgoutput *change
     *ret = (struct ow_message){.row = &log->row,
                                .type = log->logical.prefix,
                                .payload = log->logical.content,
-                               .time_ms = log->logical.time_us / 1000};
+                               .time_ms = log->logical.time_us / 1000,
+                               .image = OW_BYTES("")};
 }
 
 static int take_logical(struct ow_pg_log *log, const struct ow_pgoutput *change, struct ow_message *ret,
@@ -273,6 +275,7 @@ static int read_snapshot(struct ow_pg_log *log, struct ow_message *ret, struct o
         ow_pg_rows_message(&log->rows, layout, log->snapshot.values, ow_clock_wall_ms(), ret);
         lend_row(log, OW_ROW_SNAPSHOT, layout->outbox, log->snapshot.values, ret);
         ret->position = position;
+        ow_pg_log_add_image(log, layout, log->snapshot.values, ret);
         return 1;
     }
     if (r == 0) {
@@ -393,20 +396,6 @@ static bool log_is_at_end(struct ow_source *source)
            log->read_lsn >= log->target_lsn && ow_pg_pruner_is_done(&log->pruner);
 }
 
-static int log_set_aside(struct ow_source *source, const struct ow_message *message, const char *reason,
-                         uint32_t attempts, struct ow_error *err)
-{
-    struct ow_pg_log *log = ow_pg_log_of(source);
-    char place[OW_POSITION_TEXT_SIZE + 16];
-    /* A snapshot that is begun again has other positions: there the row's own number names it. */
-    int64_t seq = message->position.major < log->slot_start ? ow_pg_track_seq(&log->track, message->position) : 0;
-    if (seq)
-        (void)snprintf(place, sizeof place, "seq %" PRId64, seq);
-    else
-        (void)ow_position_format(message->position, place);
-    return ow_pg_side_dead_letter(&log->side, log->slot, place, message, reason, attempts, err);
-}
-
 /* --- the rest of the contract ------------------------------------------------------------------------- */
 
 static const char *log_identity(struct ow_source *source)
@@ -472,6 +461,8 @@ static void log_discard(struct ow_source *source)
     ow_pg_track_done(&log->track);
     ow_pg_pruner_done(&log->pruner);
     ow_buf_done(&log->identity);
+    ow_buf_done(&log->image);
+    ow_dead_letters_done(&log->letters);
     if (log->url)
         explicit_bzero(log->url, strlen(log->url));
     free(log->url);
@@ -489,7 +480,8 @@ static const struct ow_source_ops by_log_ops = {
     .resume = ow_pg_log_resume,
     .next = log_next,
     .confirm = log_confirm,
-    .set_aside = log_set_aside,
+    .set_aside = ow_pg_log_set_aside,
+    .park = ow_pg_log_park,
     .wait = log_wait,
     .tend = log_tend,
     .idle_position = log_idle_position,

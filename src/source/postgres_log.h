@@ -25,6 +25,7 @@
 #ifndef OW_SOURCE_POSTGRES_LOG_H
 #define OW_SOURCE_POSTGRES_LOG_H
 
+#include "source/dead_letters.h"
 #include "source/postgres_log_prune.h"
 #include "source/postgres_log_rows.h"
 #include "source/postgres_log_side.h"
@@ -59,6 +60,8 @@ struct ow_pg_log {
     struct ow_pg_track track;
     struct ow_pg_pruner pruner;
     struct ow_buf identity;
+    struct ow_dead_letters letters;
+    struct ow_buf image; /* of the row of the message that was yielded last */
 
     struct ow_pg_slot found; /* when it was opened */
     bool has_snapshot_mark;  /* a snapshot was begun and not done, here or in an earlier life */
@@ -100,5 +103,13 @@ int ow_pg_log_create(struct ow_pg_log *log, struct ow_error *err) OW_MUST_CHECK;
 int ow_pg_takeover_parse(const char *text, struct ow_pg_takeover *ret, struct ow_error *err) OW_MUST_CHECK;
 /* The snapshot's last row is confirmed. */
 int ow_pg_log_end_snapshot(struct ow_pg_log *log, struct ow_error *err) OW_MUST_CHECK;
+
+/* postgres_log_aside.c */
+int ow_pg_log_set_aside(struct ow_source *source, const struct ow_message *message, const char *reason,
+                        uint32_t attempts, struct ow_error *err);
+int ow_pg_log_park(struct ow_source *source, const struct ow_message *message, struct ow_error *err);
+/* What the message could be put back by: not needed for a row of our own table. */
+void ow_pg_log_add_image(struct ow_pg_log *log, const struct ow_pg_layout *layout, const struct ow_bytes *values,
+                         struct ow_message *message);
 
 #endif

@@ -90,6 +90,11 @@ void ow_pg_rows_done(struct ow_pg_rows *rows)
 
 /* --- layouts ------------------------------------------------------------------------------------------ */
 
+const char *ow_pg_role_name(enum ow_pg_role role)
+{
+    return role_names[role];
+}
+
 void ow_pg_layout_init(struct ow_pg_layout *layout)
 {
     *layout = (struct ow_pg_layout){.outbox = -1};

@@ -66,6 +66,7 @@ int ow_pg_rows_describe(struct ow_pg_rows *rows, const struct ow_pg_relation *re
 /* How the rows of a table look; NULL: it was never described. */
 const struct ow_pg_layout *ow_pg_rows_layout(const struct ow_pg_rows *rows, uint32_t relation);
 
+const char *ow_pg_role_name(enum ow_pg_role role); /* of its column */
 void ow_pg_layout_init(struct ow_pg_layout *layout);
 void ow_pg_layout_add(struct ow_pg_layout *layout, struct ow_bytes name, uint32_t type);
 /* The name of a column that a row cannot do without and that is not there; NULL: all are. */

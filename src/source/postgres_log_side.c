@@ -253,7 +253,7 @@ int ow_pg_side_ensure_publication(struct ow_pg_side *side, const char *publicati
     return r == 1 ? make_publication(side, publication, rows, is_partitioned, err) : r;
 }
 
-/* --- records and dead letters ------------------------------------------------------------------------- */
+/* --- records ----------------------------------------------------------------------------------------- */
 
 int ow_pg_side_read_record(struct ow_pg_side *side, const char *name, struct ow_pg_record *ret, struct ow_error *err)
 {
@@ -274,52 +274,4 @@ int ow_pg_side_write_record(struct ow_pg_side *side, const char *name, const cha
     OW_CLEANUP(clear_result) PGresult *result = NULL;
     int r = QUERY(side, ow_sql_pg_log_write_position, &result, err, name, text, system_identifier);
     return r < 0 || !ret_lsn ? r : ow_pg_lsn_parse(ow_bytes_of(text_of(result, 0)), ret_lsn, err);
-}
-
-/* A copy that ends in NUL; null stays null. PostgreSQL's text holds no NUL and only UTF-8: what is neither goes as
- * bytes. */
-static const char *text_parameter(struct ow_buf *keep, struct ow_bytes bytes)
-{
-    if (!bytes.data)
-        return NULL;
-    ow_buf_clear(keep);
-    if (memchr(bytes.data, '\0', bytes.size) || !ow_utf8_is_valid(bytes)) {
-        ow_buf_add_text(keep, "\\x");
-        for (size_t i = 0; i < bytes.size; i++)
-            ow_buf_printf(keep, "%02x", (unsigned char)bytes.data[i]);
-    } else {
-        ow_buf_add_bytes(keep, bytes);
-        ow_buf_add_char(keep, '\0');
-    }
-    return keep->data;
-}
-
-int ow_pg_side_dead_letter(struct ow_pg_side *side, const char *slot, const char *place, const struct ow_message *m,
-                           const char *reason, uint32_t attempts, struct ow_error *err)
-{
-    enum { TEXTS = 7 };
-    struct ow_buf keep[TEXTS] = {0};
-    OW_CLEANUP(clear_result) PGresult *result = NULL;
-    OW_CLEANUP(ow_buf_done) struct ow_buf headers = {0};
-    char time[32], count[16];
-    bool is_text = m->payload.data && !memchr(m->payload.data, '\0', m->payload.size) && ow_utf8_is_valid(m->payload);
-    if (m->header_count > 0)
-        ow_json_write_headers(&headers, m->headers, m->header_count);
-    (void)snprintf(time, sizeof time, "%" PRId64, m->time_ms);
-    (void)snprintf(count, sizeof count, "%" PRIu32, attempts);
-    const char *id = text_parameter(&keep[0], m->id), *aggregate_type = text_parameter(&keep[1], m->aggregate_type);
-    const char *aggregate_id = text_parameter(&keep[2], m->aggregate_id), *type = text_parameter(&keep[3], m->type);
-    const char *payload = text_parameter(&keep[4], m->payload);
-    const char *why = text_parameter(&keep[5], ow_bytes_of(reason));
-    const char *header_text = m->header_count > 0 ? text_parameter(&keep[6], ow_buf_bytes(&headers)) : NULL;
-    bool has_failed = headers.has_failed;
-    for (int i = 0; i < TEXTS; i++)
-        has_failed |= keep[i].has_failed;
-    int r = has_failed
-                ? ow_error_set(err, OW_ENOMEM, "out of memory")
-                : QUERY(side, ow_sql_pg_log_dead_letter, &result, err, slot, place, id, aggregate_type, aggregate_id,
-                        type, is_text ? payload : NULL, is_text ? NULL : payload, header_text, time, why, count);
-    for (int i = 0; i < TEXTS; i++)
-        ow_buf_done(&keep[i]);
-    return r;
 }

@@ -7,7 +7,6 @@
 #ifndef OW_SOURCE_POSTGRES_LOG_SIDE_H
 #define OW_SOURCE_POSTGRES_LOG_SIDE_H
 
-#include "core/message.h"
 #include "source/postgres_log_rows.h"
 #include "store/postgres.h"
 
@@ -58,8 +57,5 @@ int ow_pg_side_read_record(struct ow_pg_side *side, const char *name, struct ow_
 /* *ret_lsn (may be NULL): how far the server's log was written just before the commit of it. */
 int ow_pg_side_write_record(struct ow_pg_side *side, const char *name, const char *text, const char *system_identifier,
                             uint64_t *ret_lsn, struct ow_error *err) OW_MUST_CHECK;
-/* `place` names it within the slot, the same each time that it is read. */
-int ow_pg_side_dead_letter(struct ow_pg_side *side, const char *slot, const char *place, const struct ow_message *m,
-                           const char *reason, uint32_t attempts, struct ow_error *err) OW_MUST_CHECK;
 
 #endif

@@ -135,6 +135,9 @@ int ow_pg_log_open(struct ow_source *source, struct ow_error *err)
         r = check_surroundings(log, err);
     if (r == 0)
         r = attach(log, err);
+    log->letters.source = log->slot;
+    if (r == 0 && source->parks)
+        r = ow_dead_letters_load(&log->letters, log->side.store, err);
     if (r == OW_ESTANDBY) { /* asked again soon: the connection stays */
         close_stream(log);
         ow_pg_side_unlock(&log->side, log->slot);
@@ -311,7 +314,7 @@ int ow_pg_log_resume(struct ow_source *source, const struct ow_position *positio
     if (r < 0)
         return r;
     bool is_on_record = !ow_position_is_zero(record);
-    if (ow_position_compare(log->track.confirmed, record) > 0)
+    if (!is_on_record) /* but the server may have been told; of what is on record it is never told more */
         record = log->track.confirmed;
     if (log->has_snapshot_mark) { /* begun and not done: what is on record is of that attempt */
         log->goes_back = !ow_position_is_zero(record);

@@ -148,7 +148,7 @@ static int make_roles(struct ow_store *store, struct ow_postgres_init_report *re
 {
     int64_t roles = 0, grants = 0;
     int r = ask(store, ow_sql_pg_init_count_roles, &roles, err);
-    if (r == 0 && roles < 2)
+    if (r == 0 && roles < 3)
         r = run_if_permitted(store, ow_sql_pg_init_create_roles, report, err);
     if (r == 0)
         r = ask(store, ow_sql_pg_init_count_roles, &roles, err);
@@ -156,7 +156,7 @@ static int make_roles(struct ow_store *store, struct ow_postgres_init_report *re
         r = ask(store, ow_sql_pg_init_has_grants, &grants, err);
     if (r < 0 || grants)
         return r;
-    if (roles == 2)
+    if (roles == 3)
         return run_if_permitted(store, ow_sql_pg_init_grant, report, err);
     ow_buf_add_text(&report->missing, ow_sql_pg_init_grant);
     return 0;

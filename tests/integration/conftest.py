@@ -22,6 +22,10 @@ def program(variable, folder):
     return path
 
 
+def pytest_configure(config):
+    config.addinivalue_line("markers", "server(name=value…): the settings of the PostgreSQL server that is for this test alone")
+
+
 @pytest.fixture(scope="session")
 def onewrite():
     """The debug program: AddressSanitizer, UndefinedBehaviorSanitizer, crash points."""

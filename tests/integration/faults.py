@@ -88,6 +88,19 @@ class Way:
             self.put(shop.db, identity, key=customer, payload=random.Random(identity).randbytes(size // 2).hex())
         query(shop.db, "COMMIT")
 
+    def place_bulk(self, messages, size, customer="bulk"):
+        """In transactions of 500, with little work for this side."""
+        put = ("onewrite.publish('order', customer, 'OrderPlaced', %s || number, id => id)" if self.is_message else "1")
+        insert = ("" if self.is_message else
+                  "INSERT INTO onewrite.outbox (id, aggregatetype, aggregateid, type, payload) "
+                  "SELECT id, 'order', customer, 'OrderPlaced', %s || number FROM o ORDER BY number")
+        first = query(self.shop.db, "SELECT coalesce(max(number), 0) FROM orders WHERE customer = %s", customer)[0][0]
+        for start in range(first + 1, first + messages + 1, 500):
+            rows = "SELECT %s || '-' || n, %s, n FROM generate_series(%s, %s) n"
+            with_orders = f"WITH o AS (INSERT INTO orders {rows} RETURNING *) "
+            sql = with_orders + (f"SELECT count({put}) FROM (SELECT * FROM o ORDER BY number) s" if self.is_message else insert)
+            query(self.shop.db, sql, customer, customer, start, min(start + 499, first + messages), "x" * size)
+
     def records(self):
         return self.kafka.records(self.topic) if self.topic in self.kafka.topics() else []
 
@@ -96,12 +109,14 @@ class Way:
 
     def count(self):
         """How many records there are: cheap, and with the marks of transactions."""
-        from confluent_kafka import Consumer, TopicPartition
+        from confluent_kafka import Consumer, KafkaException, TopicPartition
         consumer = Consumer({"bootstrap.servers": self.kafka.bootstrap, "group.id": "counter"})
-        ends = [consumer.get_watermark_offsets(TopicPartition(self.topic, p), 10)[1] for p in range(3)] \
-            if self.topic in self.kafka.topics() else [0]
-        consumer.close()
-        return sum(ends)
+        try:
+            return sum(consumer.get_watermark_offsets(TopicPartition(self.topic, p), 5)[1] for p in range(3))
+        except KafkaException:  # it is not there yet, or has no leader yet
+            return 0
+        finally:
+            consumer.close()
 
     def works_on(self, more=20, seconds=60):
         """Waits until more was published."""
@@ -151,16 +166,16 @@ def name_of(request):
     return "".join(c if c.isalnum() or c in "._-" else "." for c in request.node.name)
 
 
-def way_on(request, database, folder):
+def way_on(request, name, database, folder, topic=None):
     get = request.getfixturevalue
-    return Way(request.param, database, get("kafka"), name_of(request), get("run"), get("start"), folder,
+    return Way(name, database, get("kafka"), topic or name_of(request), get("run"), get("start"), folder,
                get("onewrite_release"))
 
 
 @pytest.fixture
 def way(request, pg_database, tmp_path):
     """On the server that all tests share."""
-    return way_on(request, pg_database, tmp_path)
+    return way_on(request, request.param, pg_database, tmp_path)
 
 
 @pytest.fixture
@@ -173,10 +188,15 @@ def own_server(request):
 
 
 @pytest.fixture
-def own_way(request, own_server, tmp_path):
-    """On a server for this test alone."""
-    query(own_server.connect(), "CREATE DATABASE shop")
-    return way_on(request, Database(own_server, "shop"), tmp_path)
+def own_ways(request, own_server, tmp_path):
+    """All of them, each in a database of its own, on one server for this test alone: one fault tries all."""
+    def make(name):
+        database = name.replace("-", "_")
+        query(own_server.connect(), f"CREATE DATABASE {database}")
+        folder = tmp_path / name
+        folder.mkdir()
+        return way_on(request, name, Database(own_server, database), folder, f"{name_of(request)}.{name}")
+    return [make(name) for name in WAYS]
 
 
 def resident_kib(process):
@@ -188,6 +208,20 @@ def resident_kib(process):
     except OSError:
         pass
     return None
+
+
+def ports_of(process):
+    """Its local ports."""
+    ports = set()
+    try:
+        inodes = {os.readlink(path).removeprefix("socket:[").removesuffix("]") for path in pathlib.Path(f"/proc/{process.pid}/fd").iterdir()}
+        for line in pathlib.Path(f"/proc/{process.pid}/net/tcp").read_text().splitlines()[1:]:
+            fields = line.split()
+            if fields[9] in inodes:
+                ports.add(int(fields[1].split(":")[1], 16))
+    except OSError:
+        pass
+    return ports
 
 
 def sleep_while(process, seconds):

@@ -143,7 +143,7 @@ static void a_dead_letter_is_the_row_with_its_reason_once(void **state)
     assert_int_equal(count(db, "SELECT count(*) FROM onewrite_outbox"), 0);
     assert_int_equal(
         count(db, "SELECT count(*) FROM onewrite_dead_letter WHERE id = 'x' AND payload = x'ff00' AND headers = 'no "
-                  "json' AND reason = 'because' AND attempts = 3 AND seq = 1"),
+                  "json' AND reason = 'because' AND attempts = 3 AND position = '1'"),
         1);
     assert_int_equal(count(db, "SELECT count(*) FROM onewrite_dead_letter"), 1);
     source->ops->discard(source);

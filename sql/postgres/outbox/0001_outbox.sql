@@ -29,33 +29,61 @@ BEGIN
 END
 $$;
 
--- Messages that were set aside, with the reason. Nothing is ever deleted from here without a person's word.
+-- Messages that were set aside, with the reason: by a relay, or by a consumer. Nothing is ever deleted from here without
+-- a person's word. The letters of a key are in the order of their numbers.
 CREATE TABLE onewrite.dead_letter (
-    number        bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
-    source        text NOT NULL,                      -- polling, or the slot that it came by
-    position      text NOT NULL,                      -- where it stood there; by polling its seq
-    id            text,
-    aggregatetype text,
-    aggregateid   text,
-    type          text,
-    payload       text,
-    payload_bytes bytea,                              -- in place of payload, where it is no text
-    headers       text,
-    time          timestamptz,
-    reason        text NOT NULL,
-    attempts      integer NOT NULL,
-    set_aside_at  timestamptz NOT NULL DEFAULT clock_timestamp()
+    number          bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    source          text NOT NULL,                    -- polling, the slot that it came by, or consumer/NAME
+    position        text NOT NULL,                    -- where it stood there: its seq, LSN/number, or topic/partition/offset
+    origin          text NOT NULL DEFAULT 'outbox',   -- what it was: outbox, message, row (of another table), other
+    state           text NOT NULL DEFAULT 'dead'      -- parked: behind a dead one of its key; queued: it was put back
+                    CHECK (state IN ('dead', 'parked', 'queued')),
+    id              text,
+    aggregatetype   text,
+    aggregateid     text,
+    type            text,
+    topic           text,                             -- of a relay: where it was to go, as far as that could be told
+    partition       bigint,                           -- of a consumer: where the record stood in its topic
+    record_offset   bigint,
+    key             bytea,
+    payload         text,
+    payload_bytes   bytea,                            -- in place of payload, where it is no text
+    headers         text,                             -- of a relay as the outbox has them; of a consumer [["name","value"],…]
+    time            timestamptz,
+    source_row      text,                             -- of another table: {"schema", "table", "columns": [{"name", "value"}]}
+    class           text,                             -- of the failure: "http 503", "23505", …
+    reason          text NOT NULL,                    -- of the last failure
+    attempts        integer NOT NULL,
+    replays         integer NOT NULL DEFAULT 0,       -- how often it was put back
+    history         text,                             -- failures before the last: [{"time":ms,"class":…,"reason":…,"attempts":n},…]
+    first_aside_at  timestamptz NOT NULL DEFAULT clock_timestamp(),
+    set_aside_at    timestamptz NOT NULL DEFAULT clock_timestamp(),
+    replayed_at     timestamptz,
+    replay_position bigint                            -- of one that was put back: what stands before this is not behind it
 );
 CREATE UNIQUE INDEX dead_letter_once ON onewrite.dead_letter (source, position, md5(coalesce(id, '')));
+CREATE INDEX dead_letter_of_key ON onewrite.dead_letter (source, md5(key), number);
+CREATE INDEX dead_letter_of_id ON onewrite.dead_letter (md5(id));
+CREATE INDEX dead_letter_queued ON onewrite.dead_letter (source, number) WHERE state <> 'dead';
 
--- What a consumer has handled, written in the transaction of the effect.
+-- What a consumer is done with, written in the transaction of the effect.
 CREATE TABLE onewrite.inbox (
     consumer   text NOT NULL,
     message_id text NOT NULL,
+    state      text NOT NULL DEFAULT 'handled' CHECK (state IN ('handled', 'aside', 'parked')),
     handled_at timestamptz NOT NULL DEFAULT now(),
     PRIMARY KEY (consumer, message_id)
 );
-CREATE INDEX inbox_handled_at ON onewrite.inbox (handled_at);
+CREATE INDEX inbox_handled_at ON onewrite.inbox (consumer, handled_at);
+
+-- What a consumer keeps beside: the offsets that it has reached, the state of its breaker.
+CREATE TABLE onewrite.consumer (
+    consumer text NOT NULL,
+    name     text NOT NULL,                           -- offset/TOPIC/PARTITION, or breaker
+    value    text NOT NULL,
+    time     timestamptz NOT NULL DEFAULT clock_timestamp(),
+    PRIMARY KEY (consumer, name)
+) WITH (fillfactor = 50);
 
 -- Who works on what. epoch grows with each new holder, so that a former one can change nothing any more.
 CREATE TABLE onewrite.lease (

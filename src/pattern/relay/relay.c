@@ -16,12 +16,25 @@ void ow_relay_options_default(struct ow_relay_options *options)
     };
 }
 
+/* A broker waits for its network: what the source has to do on time goes on. */
+static bool meanwhile(void *context)
+{
+    struct ow_relay *relay = context;
+    struct ow_wait ignored;
+    ow_wait_init(&ignored);
+    if (relay->source_is_open && relay->source->ops->tend && relay->tend_failure.code == 0)
+        (void)!relay->source->ops->tend(relay->source, &ignored, &relay->tend_failure);
+    return !relay->options.may_wait || relay->options.may_wait(relay->options.listener_context);
+}
+
 int ow_relay_init(struct ow_relay *relay, const struct ow_relay_options *options, struct ow_source *source,
                   struct ow_broker *broker, struct ow_error *err)
 {
     *relay = (struct ow_relay){.source = source, .broker = broker, .options = *options};
     source->is_recorded = source->ops->is_log && (broker->ops->has_transactions || broker->ops->record_position);
     source->hurries = options->ends_at_end;
+    broker->meanwhile = meanwhile;
+    broker->meanwhile_context = relay;
     struct ow_window_limits window = options->window;
     source->parks = options->parks;
     if (options->parks && !source->ops->park)
@@ -44,6 +57,8 @@ void ow_relay_done(struct ow_relay *relay)
 {
     ow_relay_close_broker(relay);
     ow_relay_close_source(relay);
+    if (relay->broker)
+        relay->broker->meanwhile = NULL;
     ow_message_free(relay->spare);
     ow_window_done(&relay->window);
     ow_route_done(&relay->topic);
@@ -195,7 +210,10 @@ static int tend(struct ow_relay *relay, struct ow_wait *wait, struct ow_error *e
 {
     if (!relay->source_is_open || !relay->source->ops->tend)
         return 0;
-    int r = relay->source->ops->tend(relay->source, wait, err);
+    struct ow_error failure = relay->tend_failure;
+    relay->tend_failure = (struct ow_error){0};
+    int r = failure.code < 0 ? ow_error_set(err, failure.code, "%s", failure.text)
+                             : relay->source->ops->tend(relay->source, wait, err);
     return r < 0 ? ow_relay_source_failed(relay, err) : 0;
 }
 

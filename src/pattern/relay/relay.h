@@ -68,8 +68,9 @@ struct ow_relay_options {
     bool parks;                       /* what follows a dead letter of its key is set aside behind it */
     bool ends_at_end;                 /* ow_relay_is_idle() is waited for: nothing is put off */
     struct ow_world world;
-    ow_relay_listener *listener; /* may be NULL */
-    void *listener_context;
+    ow_relay_listener *listener;     /* may be NULL */
+    bool (*may_wait)(void *context); /* asked while a call of the broker waits: false ends that. NULL: it may */
+    void *listener_context;          /* of both */
 };
 void ow_relay_options_default(struct ow_relay_options *options);
 
@@ -103,7 +104,8 @@ struct ow_relay {
     bool spare_is_unfit, spare_is_dropped;
     struct ow_position *confirming; /* left the window and not confirmed yet; rising */
     uint32_t confirming_count;
-    int64_t confirm_due_ms; /* of a log: fewer than half a window wait for that */
+    struct ow_error tend_failure; /* while a call of the broker waited */
+    int64_t confirm_due_ms;       /* of a log: fewer than half a window wait for that */
 };
 
 /* source and broker stay the caller's and must outlive the relay. OW_EINVALID: a template is wrong. */

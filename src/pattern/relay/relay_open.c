@@ -13,6 +13,7 @@ void ow_relay_close_source(struct ow_relay *relay)
     if (relay->source_is_open)
         relay->source->ops->close(relay->source);
     relay->source_is_open = false;
+    relay->tend_failure = (struct ow_error){0};
 }
 
 void ow_relay_close_broker(struct ow_relay *relay)

@@ -1,0 +1,44 @@
+-- SPDX-License-Identifier: Apache-2.0
+-- Dead letters: asked about by a relay (src/source/dead_letters.c), and what `onewrite dlq` does with them.
+
+-- name: keys
+SELECT DISTINCT CAST(key AS BLOB) FROM onewrite_dead_letter WHERE source = ?1 AND key IS NOT NULL;
+
+-- What stands before the message ?3 of key ?2 at position ?4 of source ?1; and whether the key has letters that may
+-- stand before others.
+-- name: stand_before
+WITH letters AS (
+    SELECT number, state, CASE WHEN source = 'polling' THEN replay_position = ?4 ELSE id = ?3 END AS is_it,
+           coalesce(replay_position, 9223372036854775807) > ?4 AS is_behind
+    FROM onewrite_dead_letter WHERE source = ?1 AND key = ?2),
+own AS (SELECT min(number) AS number FROM letters WHERE state = 'queued' AND is_it)
+SELECT coalesce(sum((state <> 'queued' AND letters.number < coalesce(own.number, 9223372036854775807)) OR
+                    (state = 'queued' AND is_behind AND own.number IS NULL)), 0),
+       coalesce(sum(state <> 'queued' OR is_behind), 0)
+FROM letters, own;
+
+-- name: tidy_polled
+DELETE FROM onewrite_dead_letter WHERE state = 'queued' AND source = 'polling'
+    AND NOT EXISTS (SELECT 1 FROM onewrite_outbox o WHERE o.seq = replay_position AND o.accepted_at IS NULL);
+
+-- name: list
+SELECT number, state, source, position, origin, id, aggregatetype, aggregateid, type, topic, key, payload, NULL,
+       headers, time, NULL, reason, attempts, replays, history, first_aside_at, set_aside_at, replayed_at
+FROM onewrite_dead_letter ORDER BY number;
+
+-- name: lock
+SELECT state FROM onewrite_dead_letter WHERE number = ?1;
+
+-- name: replay_outbox
+INSERT INTO onewrite_outbox (id, aggregatetype, aggregateid, type, payload, headers, time)
+SELECT id, aggregatetype, aggregateid, type, payload, headers, time FROM onewrite_dead_letter WHERE number = ?1
+RETURNING seq;
+
+-- ?2: where it stands now. ?3: the time.
+-- name: queue
+UPDATE onewrite_dead_letter
+SET state = 'queued', replays = replays + 1, replayed_at = ?3, replay_position = ?2
+WHERE number = ?1;
+
+-- name: discard
+DELETE FROM onewrite_dead_letter WHERE number = ?1;
