@@ -95,6 +95,7 @@ struct ow_inbox {
 
 /* --- in SQLite or PostgreSQL (inbox_store.c) ----------------------------------------------------------------- */
 
+/* Opens the store with the tables there: made, where that is permitted. */
 typedef int ow_inbox_open_store(void *context, struct ow_store **ret, struct ow_error *err);
 
 struct ow_inbox_options {
@@ -102,10 +103,10 @@ struct ow_inbox_options {
     ow_inbox_open_store *open_store; /* connects; called at each open() */
     void *context;                   /* must outlive the inbox */
     bool remembers;                  /* ids are recorded; else only letters, and everything else is NEW */
+    bool keeps_letters;
     bool parks;                      /* later messages of a key with a letter are BLOCKED */
     int64_t retention_ms;            /* rows of handled messages older than this go; 0: kept for ever */
     int64_t retention_count;         /* and the oldest above this many; 0: no bound */
-    uint32_t replays_max;            /* a letter that failed so often again is not queued by --all; 0: no bound */
 };
 int ow_inbox_store_new(const struct ow_inbox_options *options, struct ow_inbox **ret, struct ow_error *err) OW_MUST_CHECK;
 
