@@ -186,8 +186,9 @@ static void say_what_to_wait_for(struct ow_relay *relay, struct ow_wait *wait)
     bool may_read_now = may_read(relay) && now >= relay->source_due_ms;
     if (!relay->source_is_open || now < relay->source_due_ms)
         ow_wait_until(wait, relay->source_due_ms);
-    if (relay->confirming_count > 0 && ow_relay_gathers(relay))
-        ow_wait_until(wait, relay->confirm_due_ms);
+    if (relay->confirming_count > 0 && ow_relay_gathers(relay) && ow_relay_may_confirm(relay))
+        ow_wait_until(wait,
+                      relay->confirm_due_ms > relay->source_due_ms ? relay->confirm_due_ms : relay->source_due_ms);
     if (!relay->broker_is_open) {
         if (relay->source_is_open)
             ow_wait_until(wait, relay->broker_due_ms);

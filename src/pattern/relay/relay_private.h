@@ -51,6 +51,8 @@ int ow_relay_open_both(struct ow_relay *relay, struct ow_error *err);
 /* relay_confirm.c */
 /* Whether confirmed messages wait for more: to confirm them costs a write. With transactions it is done already. */
 bool ow_relay_gathers(const struct ow_relay *relay);
+/* Whether both sides are there that it takes. */
+bool ow_relay_may_confirm(const struct ow_relay *relay);
 int ow_relay_confirm(struct ow_relay *relay, struct ow_error *err);
 /* The source has gone back: what the broker has on record is of another life of it, and counts no more. */
 int ow_relay_forget_record(struct ow_relay *relay, struct ow_error *err);
