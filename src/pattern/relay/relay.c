@@ -128,6 +128,11 @@ static int read_one(struct ow_relay *relay, struct ow_error *err)
             return r;
         if (relay->is_rereading && is_still_here(relay, view.position))
             continue;
+        if (relay->is_rereading && ow_position_compare(view.position, relay->newest) < 0) {
+            /* It has gone back, to before what is in the window, which comes again behind this one. */
+            ow_relay_close_broker(relay);
+            ow_relay_forget_read(relay);
+        }
         if (ow_position_compare(view.position, relay->newest) > 0) {
             relay->is_rereading = false;
             relay->newest = view.position;

@@ -119,7 +119,7 @@ static bool keeps_position(const struct ow_relay *relay)
     return relay->broker->ops->has_transactions || relay->source->is_recorded;
 }
 
-static void forget_what_was_read(struct ow_relay *relay)
+void ow_relay_forget_read(struct ow_relay *relay)
 {
     ow_window_clear(&relay->window);
     ow_message_free(relay->spare);
@@ -145,7 +145,7 @@ static int open_source(struct ow_relay *relay, struct ow_error *err)
     }
     if (r == OW_ESTANDBY || (r == 0 && !is_ours)) {
         ow_relay_close_broker(relay); /* it forgets what was in flight */
-        forget_what_was_read(relay);
+        ow_relay_forget_read(relay);
     }
     if (r < 0) {
         ow_relay_close_source(relay);
@@ -171,7 +171,7 @@ static void forget_if_followed(struct ow_relay *relay)
                    (!relay->broker->ops->has_transactions && ow_position_compare(relay->known, relay->offered) == 0);
     if (is_ours || (relay->is_resumed && order > 0)) /* while the source is open nobody else has it */
         return;
-    forget_what_was_read(relay);
+    ow_relay_forget_read(relay);
     if (relay->is_resumed)
         ow_relay_close_source(relay);
 }

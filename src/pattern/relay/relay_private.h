@@ -42,6 +42,8 @@ void ow_relay_tell_trouble(struct ow_relay *relay, const struct ow_error *err);
 void ow_relay_tell_back(struct ow_relay *relay);
 void ow_relay_close_source(struct ow_relay *relay);
 void ow_relay_close_broker(struct ow_relay *relay);
+/* What was read and is not confirmed comes again from the source. The broker, which may have some of it, is closed. */
+void ow_relay_forget_read(struct ow_relay *relay);
 /* 0: it is taken care of, and is tried again later. */
 int ow_relay_source_failed(struct ow_relay *relay, const struct ow_error *err);
 int ow_relay_broker_failed(struct ow_relay *relay, const struct ow_error *err);
