@@ -8,6 +8,7 @@
  *   kafka_position.c   positions of sources, kept as the offset metadata of a consumer group that nobody joins
  *   kafka.c            publishing at least once
  *   kafka_exactly.c    publishing in transactions
+ *   kafka_subscribe*.c reading; what they share is in kafka_subscribe.h
  *
  * librdkafka's threads never run our code: all they have to say comes through one queue, which is emptied by
  * step() in the pipeline's thread, and which rings an eventfd.
@@ -39,6 +40,9 @@ struct ow_kafka_pair {
 };
 int ow_kafka_settings_init(struct ow_kafka_settings *settings, const struct ow_kafka_options *options,
                            struct ow_error *err) OW_MUST_CHECK;
+/* For reading: what concerns publishing is passed over. */
+int ow_kafka_settings_init_subscriber(struct ow_kafka_settings *settings, const struct ow_kafka_options *options,
+                                      struct ow_error *err) OW_MUST_CHECK;
 void ow_kafka_settings_done(struct ow_kafka_settings *settings);
 /* A configuration with all of it, to be given to rd_kafka_new() or destroyed. */
 int ow_kafka_settings_conf(const struct ow_kafka_settings *settings, const struct ow_kafka_pair *extra,

@@ -36,7 +36,12 @@ static const struct {
     {"message.timeout.ms", "a message that is not accepted is tried for ever"},
     {"delivery.timeout.ms", "a message that is not accepted is tried for ever"},
     {"transactional.id", "say delivery: exactly_once"},
-    {"group.id", "a relay joins no group"},
+    {"group.id", "name the group where you subscribe; a relay joins none"},
+    {"enable.auto.commit", "an offset is settled when its record is done with"},
+    {"enable.auto.offset.store", "an offset is settled when its record is done with"},
+    {"auto.offset.reset", "say from: where you subscribe"},
+    {"isolation.level", "what was aborted must not be read"},
+    {"enable.partition.eof", "reading until the end rests on it"},
     {"plugin.library.paths", "onewrite loads no code"},
     {"sasl.password", "say sasl: { password_file: PATH }"},
     {"ssl.key.password", "use a key without a password that only this user can read"},
@@ -80,10 +85,54 @@ static int add_all(struct ow_kafka_properties *to, const struct ow_kafka_propert
 
 /* --- what is ours to decide --------------------------------------------------------------------------- */
 
-static int add_own(struct ow_kafka_settings *s, const struct ow_kafka_options *o, struct ow_error *err)
+static const struct ow_kafka_pair for_all[] = {
+    {"client.id", "onewrite"},
+    /* With more, messages are given up on long after the brokers are back. */
+    {"reconnect.backoff.ms", "50"},
+    {"reconnect.backoff.max.ms", "1000"},
+    {"socket.keepalive.enable", "true"},
+    {"socket.nagle.disable", "true"},
+    {"log.connection.close", "false"},
+    {NULL, NULL},
+};
+
+static int add_fixed(struct ow_kafka_settings *s, const struct ow_kafka_pair *fixed, struct ow_error *err)
+{
+    int r = 0;
+    for (; r == 0 && fixed->name; fixed++)
+        r = add(&s->properties, fixed->name, fixed->value, err);
+    return r;
+}
+
+static int add_subscribers(struct ow_kafka_settings *s, const struct ow_kafka_options *o, struct ow_error *err)
 {
     static const struct ow_kafka_pair fixed[] = {
-        {"client.id", "onewrite"},
+        {"isolation.level", "read_committed"},
+        {"enable.auto.commit", "false"},
+        {"enable.auto.offset.store", "false"},
+        {"auto.offset.reset", "earliest"}, /* where an offset is gone; where to begin is said by us */
+        {"enable.partition.eof", "true"},
+        {"partition.assignment.strategy", "cooperative-sticky"},
+        {"session.timeout.ms", "10000"},
+        {"check.crcs", "true"},
+        /* How much is fetched ahead; what is in a queue counts for all partitions together. */
+        {"queued.max.messages.kbytes", "16384"},
+        {"queued.min.messages", "20000"},
+        {"fetch.max.bytes", "8388608"},
+        {"receive.message.max.bytes", "1000000000"}, /* the topic's own limit decides */
+        /* How long until a topic that is waited for, or a new partition, is seen. */
+        {"topic.metadata.refresh.interval.ms", "5000"},
+        {NULL, NULL},
+    };
+    int r = add(&s->properties, "bootstrap.servers", o->servers, err);
+    if (r == 0)
+        r = add_fixed(s, for_all, err);
+    return r < 0 ? r : add_fixed(s, fixed, err);
+}
+
+static int add_producers(struct ow_kafka_settings *s, const struct ow_kafka_options *o, struct ow_error *err)
+{
+    static const struct ow_kafka_pair fixed[] = {
         {"enable.idempotence", "true"},
         {"acks", "all"},
         /* After a request that the broker refused nothing behind it may be accepted: the producer stops, and
@@ -94,20 +143,16 @@ static int add_own(struct ow_kafka_settings *s, const struct ow_kafka_options *o
         {"queue.buffering.max.messages", "10000000"},
         {"queue.buffering.max.kbytes", "2147483647"},
         {"message.max.bytes", "1000000000"}, /* the topic's own limit decides */
-        /* With more, messages are given up on long after the brokers are back. */
-        {"reconnect.backoff.ms", "50"},
-        {"reconnect.backoff.max.ms", "1000"},
-        {"socket.keepalive.enable", "true"},
-        {"socket.nagle.disable", "true"},
         /* How long a topic that was just made may still be unknown to a broker. */
         {"topic.metadata.propagation.max.ms", "5000"},
-        {"log.connection.close", "false"},
         {NULL, NULL},
     };
     char linger[16];
     int r = add(&s->properties, "bootstrap.servers", o->servers, err);
-    for (size_t i = 0; r == 0 && fixed[i].name; i++)
-        r = add(&s->properties, fixed[i].name, fixed[i].value, err);
+    if (r == 0)
+        r = add_fixed(s, for_all, err);
+    if (r == 0)
+        r = add_fixed(s, fixed, err);
     (void)snprintf(linger, sizeof linger, "%u", o->linger_ms);
     if (r == 0)
         r = add(&s->properties, "linger.ms", linger, err);
@@ -199,7 +244,8 @@ static char *copy(const char *text, int *r)
     return is;
 }
 
-int ow_kafka_settings_init(struct ow_kafka_settings *s, const struct ow_kafka_options *o, struct ow_error *err)
+static int settings_init(struct ow_kafka_settings *s, const struct ow_kafka_options *o, bool subscribes,
+                         struct ow_error *err)
 {
     *s = (struct ow_kafka_settings){.creates_topics = !o->leave_topics,
                                     .partitions = o->topic_partitions ? (int)o->topic_partitions : -1,
@@ -212,7 +258,7 @@ int ow_kafka_settings_init(struct ow_kafka_settings *s, const struct ow_kafka_op
     if (r < 0)
         (void)ow_error_set(err, r, "out of memory");
     if (r == 0)
-        r = add_own(s, o, err);
+        r = subscribes ? add_subscribers(s, o, err) : add_producers(s, o, err);
     if (r == 0)
         r = add_tls(s, o, err);
     if (r == 0)
@@ -229,6 +275,17 @@ int ow_kafka_settings_init(struct ow_kafka_settings *s, const struct ow_kafka_op
     if (r < 0)
         ow_kafka_settings_done(s);
     return r;
+}
+
+int ow_kafka_settings_init(struct ow_kafka_settings *s, const struct ow_kafka_options *o, struct ow_error *err)
+{
+    return settings_init(s, o, false, err);
+}
+
+int ow_kafka_settings_init_subscriber(struct ow_kafka_settings *s, const struct ow_kafka_options *o,
+                                      struct ow_error *err)
+{
+    return settings_init(s, o, true, err);
 }
 
 void ow_kafka_settings_done(struct ow_kafka_settings *s)

@@ -36,6 +36,7 @@ struct file_subscriber {
     struct ow_buf data;  /* from `position` - `at` on */
     size_t at;           /* of the next line, in data */
     bool is_replaced;    /* the name belongs to a new file; this one is read to its end first */
+    bool is_held;        /* nothing is given out */
     bool may_have_more;  /* next() came to its limit, not to the end of the file */
     int64_t poll_due_ms; /* when to look again */
 
@@ -203,6 +204,8 @@ static int file_next(struct ow_subscriber *subscriber, struct ow_record *ret, st
     struct ow_bytes line = OW_NULL_BYTES;
     int r = 0;
     size_t cost = 0;
+    if (s->is_held)
+        return 0;
     s->may_have_more = false;
     while (cost < CALL_MAX_BYTES && (r = next_line(s, &line, &cost, err)) > 0) {
         struct ow_record record;
@@ -243,10 +246,38 @@ static int file_settle(struct ow_subscriber *subscriber, struct ow_bytes topic, 
     return 0;
 }
 
+static int file_flush(struct ow_subscriber *subscriber, int timeout_ms, struct ow_error *err)
+{
+    (void)subscriber, (void)timeout_ms, (void)err;
+    return 0;
+}
+
 static int file_pause(struct ow_subscriber *subscriber, struct ow_bytes topic, uint32_t partition)
 {
-    (void)subscriber, (void)topic, (void)partition;
-    return OW_EUNSUPPORTED;
+    (void)partition;
+    if (topic.data)
+        return OW_EUNSUPPORTED;
+    of(subscriber)->is_held = true;
+    return 0;
+}
+
+static int file_resume(struct ow_subscriber *subscriber, struct ow_bytes topic, uint32_t partition)
+{
+    (void)partition;
+    if (topic.data)
+        return OW_EUNSUPPORTED;
+    of(subscriber)->is_held = false;
+    return 0;
+}
+
+static int file_look(struct ow_subscriber *subscriber, struct ow_bytes topic, uint32_t partition,
+                     struct ow_standing *ret)
+{
+    (void)topic;
+    if (partition != 0)
+        return OW_ENOTFOUND;
+    *ret = (struct ow_standing){.next = of(subscriber)->line, .end = -1, .settled = -1};
+    return 0;
 }
 
 static int file_seek(struct ow_subscriber *subscriber, struct ow_bytes topic, uint32_t partition, int64_t offset,
@@ -263,7 +294,8 @@ static int file_seek(struct ow_subscriber *subscriber, struct ow_bytes topic, ui
 static void file_wait(struct ow_subscriber *subscriber, struct ow_wait *wait)
 {
     const struct file_subscriber *s = of(subscriber);
-    ow_wait_until(wait, s->may_have_more ? 0 : s->poll_due_ms);
+    if (!s->is_held)
+        ow_wait_until(wait, s->may_have_more ? 0 : s->poll_due_ms);
 }
 
 static void file_close(struct ow_subscriber *subscriber)
@@ -283,10 +315,12 @@ static const struct ow_subscriber_ops file_ops = {
     .open = file_open,
     .next = file_next,
     .settle = file_settle,
+    .flush = file_flush,
     .is_at_end = file_is_at_end,
     .pause = file_pause,
-    .resume = file_pause,
+    .resume = file_resume,
     .seek = file_seek,
+    .look = file_look,
     .wait = file_wait,
     .close = file_close,
 };

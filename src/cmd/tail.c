@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * onewrite tail: prints what is in a journal or a file, and follows it.
+ * onewrite tail: prints what is in a broker, and follows it.
  *
  * Records are gathered in a buffer that goes out when there is nothing more to read, or when it is large. With
  * a group, an offset is settled only after the record has gone out: who is killed prints again rather than
@@ -8,6 +8,7 @@
  */
 #include <errno.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <sys/signalfd.h>
 #include <unistd.h>
@@ -17,7 +18,7 @@
 #include "broker/subscriber.h"
 #include "cmd/output.h"
 #include "codec/jsonl.h"
-#include "config/url.h"
+#include "config/construct.h"
 
 enum {
     OUTPUT_BYTES = 64 << 10,
@@ -53,6 +54,7 @@ struct tail {
     int signal_fd;
     int64_t settle_due_ms; /* monotonic */
     bool has_bad_lines, is_stopped;
+    char trouble[256];    /* that was told last */
     struct ow_error late; /* what failed inside the listener */
 };
 
@@ -108,7 +110,7 @@ static int write_out(struct tail *t, struct ow_error *err)
     return r;
 }
 
-/* Each settled offset is a sync of the disk. */
+/* With a journal each settled offset is a sync of the disk. */
 static int settle_all(struct tail *t, struct ow_error *err)
 {
     int r = 0;
@@ -207,10 +209,20 @@ static int finish(struct tail *t, struct ow_error *err)
 
 /* --- the loop ----------------------------------------------------------------------------------------- */
 
+/* What keeps records from coming is told once. */
+static void tell_trouble(struct tail *t)
+{
+    const char *trouble = t->subscriber->ops->trouble ? t->subscriber->ops->trouble(t->subscriber) : NULL;
+    if (trouble && strncmp(trouble, t->trouble, sizeof t->trouble - 1) != 0)
+        ow_say("waiting: %s", trouble);
+    (void)snprintf(t->trouble, sizeof t->trouble, "%s", trouble ? trouble : "");
+}
+
 /* Waits for more; a signal, or a reader of ours that has gone, ends it. */
 static int wait_for_more(struct tail *t, struct ow_error *err)
 {
     struct ow_wait wait;
+    tell_trouble(t);
     ow_wait_init(&wait);
     ow_wait_add(&wait, t->signal_fd, POLLIN);
     ow_wait_add(&wait, STDOUT_FILENO, 0);
@@ -369,8 +381,7 @@ static int subscribe(struct tail *t, struct ow_error *err)
     int r = read_from(o, &options.from, err);
     if (r < 0)
         return r;
-    r = t->url->scheme->id == OW_SCHEME_JOURNAL ? ow_journal_subscriber_new(t->url->path, &options, &t->subscriber, err)
-                                                : ow_file_subscriber_new(t->url->path, &options, &t->subscriber, err);
+    r = ow_config_new_subscriber(t->url, &options, &t->subscriber, err);
     return r < 0 ? r : t->subscriber->ops->open(t->subscriber, err);
 }
 
@@ -394,8 +405,6 @@ static int run(const void *options, char *const *arguments, size_t count, struct
     int r = ow_command_url(arguments[0], OW_URL_BROKER, &url, err);
     if (r < 0)
         return r;
-    if (url.scheme->id != OW_SCHEME_JOURNAL && url.scheme->id != OW_SCHEME_FILE)
-        return ow_error_set(err, OW_EUSAGE, "%s cannot be read; give journal:PATH or file:PATH", url.text);
     r = check_topics(&t, err);
     if (r == 0)
         r = watch_signals(&t, err);
@@ -421,7 +430,7 @@ static const struct ow_flag options[] = {
 };
 
 static const struct ow_argument arguments[] = {
-    {"URL", "journal:PATH or file:PATH", OW_ARGUMENT_URL, false},
+    {"URL", "journal:PATH, file:PATH or kafka://HOST:PORT", OW_ARGUMENT_URL, false},
     {0},
 };
 
@@ -431,16 +440,18 @@ static const struct ow_example examples[] = {
      "prints all records of a topic, an object a line"},
     {"onewrite tail journal:bus.db --group audit --from beginning -o jsonl >> audit.jsonl",
      "goes on where it was stopped the last time"},
+    {"onewrite tail kafka://localhost:9092 --topic outbox.event.order", "shows what comes to a topic of Kafka"},
     {0},
 };
 
 const struct ow_command ow_command_tail = {
     .name = "tail",
-    .summary = "print the records of a journal or a file, and follow it",
+    .summary = "print the records of a broker, and follow it",
     .arguments = arguments,
     .description =
-        "Records of several topics and partitions come in the one order in which they were published. As a table "
-        "each is a line: time, topic, partition/offset, key, type, and as much of the value as fits. With -o jsonl "
+        "Records of several topics and partitions come in the one order in which they were published, from Kafka in "
+        "that of each partition; of its transactions only those that were committed. As a table each is a line: time, "
+        "topic, partition/offset, key, type, and as much of the value as fits. With -o jsonl "
         "each "
         "is an object with topic, partition, offset, time, id, key, headers and value; what is not UTF-8 is written "
         "{\"base64\": \"…\"}.\n\n"

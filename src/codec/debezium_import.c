@@ -396,8 +396,14 @@ static int import_all(struct ow_import *in, struct ow_error *err)
 
 int ow_debezium_import(struct ow_bytes text, struct ow_debezium_import *ret, struct ow_error *err)
 {
+    return ow_debezium_import_behind(text, OW_NULL_BYTES, ret, err);
+}
+
+int ow_debezium_import_behind(struct ow_bytes text, struct ow_bytes offsets, struct ow_debezium_import *ret,
+                              struct ow_error *err)
+{
     *ret = (struct ow_debezium_import){0};
-    struct ow_import in = {.to = ret};
+    struct ow_import in = {.to = ret, .offsets = offsets};
     int r = ow_debezium_options_init(&ret->options, err);
     if (r == 0)
         r = ow_properties_read(text, &in.properties, err);

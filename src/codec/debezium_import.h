@@ -42,6 +42,10 @@ struct ow_debezium_import {
 /* OW_ECONFIG: Debezium itself would stop at start, for this reason. OW_EINVALID: no such file. OW_EUNSUPPORTED:
    nothing in it that onewrite does: another database, another sink, no event router. */
 int ow_debezium_import(struct ow_bytes text, struct ow_debezium_import *ret, struct ow_error *err) OW_MUST_CHECK;
+/* The same, to go on behind what Debezium has published: `offsets` as codec/debezium_offset.h reads them; null: none.
+   OW_EINVALID also: nothing can be taken over from them. */
+int ow_debezium_import_behind(struct ow_bytes text, struct ow_bytes offsets, struct ow_debezium_import *ret,
+                              struct ow_error *err) OW_MUST_CHECK;
 void ow_debezium_import_done(struct ow_debezium_import *import);
 
 #endif

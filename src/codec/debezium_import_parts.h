@@ -16,6 +16,7 @@ struct ow_import {
     struct ow_properties properties;
     bool has_router;
     struct ow_bytes predicate, negate;           /* of the router */
+    struct ow_bytes offsets;                     /* null: none are given */
     struct ow_import_set set[OW_IMPORT_SET_MAX]; /* options of the router that are said */
     size_t set_count;
 };

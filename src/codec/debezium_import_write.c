@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The YAML of an import: connection, outbox, slot, publication, router. */
 #include "codec/debezium_import_parts.h"
+#include "codec/debezium_offset.h"
 #include "codec/debezium_regex.h"
 
 /* --- scalars ------------------------------------------------------------------------------------------------- */
@@ -267,6 +268,25 @@ static void write_snapshot(struct ow_import *in)
                        "this mode is not carried over; rows that are there when the slot is made come first, once");
 }
 
+static int write_start(struct ow_import *in, struct ow_error *err)
+{
+    struct ow_debezium_offset offset;
+    if (!in->offsets.data)
+        return 0;
+    int r = ow_debezium_offset_find(in->offsets, ow_bytes_of(in->to->options.topic_prefix), &offset, err);
+    if (r != 0)
+        return ow_error_prefix(err, "offsets");
+    if (offset.is_in_snapshot)
+        return ow_error_set(
+            err, OW_EINVALID,
+            "offsets: Debezium is in the midst of its initial snapshot; let it finish, or drop its slot "
+            "and begin anew without its offsets");
+    ow_buf_add_text(&in->to->yaml, "      start_after: \"");
+    ow_debezium_offset_format(&offset, &in->to->yaml);
+    ow_buf_add_text(&in->to->yaml, "\" # counts until the relay has a position of its own\n");
+    return 0;
+}
+
 static int write_from(struct ow_import *in, struct ow_error *err)
 {
     struct ow_buf *to = &in->to->yaml;
@@ -282,6 +302,9 @@ static int write_from(struct ow_import *in, struct ow_error *err)
     ow_import_write_scalar(in, publication.data ? publication : OW_BYTES("dbz_publication"), false);
     ow_buf_add_text(to, "\n      prune: never # what is in the table stays the service's own\n");
     write_snapshot(in);
+    r = write_start(in, err);
+    if (r != 0)
+        return r;
     if (plugin.data && !ow_bytes_is(plugin, "pgoutput"))
         ow_import_lose(in, "plugin.name", "its slot is of another plugin and cannot be read; name another slot");
     return 0;

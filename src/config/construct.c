@@ -69,6 +69,28 @@ int ow_config_new_broker(const struct ow_url *url, struct ow_broker **ret, struc
     return ow_error_set(err, OW_EINVALID, "%s names no broker to publish to", url->scheme->form);
 }
 
+int ow_config_new_subscriber(const struct ow_url *url, const struct ow_subscriber_options *options,
+                             struct ow_subscriber **ret, struct ow_error *err)
+{
+    switch (url->scheme->id) {
+    case OW_SCHEME_JOURNAL:
+        return ow_journal_subscriber_new(url->path, options, ret, err);
+    case OW_SCHEME_FILE:
+        return ow_file_subscriber_new(url->path, options, ret, err);
+    case OW_SCHEME_KAFKA:
+#if OW_WITH_KAFKA
+        return ow_kafka_subscriber_new(&url->kafka, options, ret, err);
+#endif
+    case OW_SCHEME_STDOUT:
+    case OW_SCHEME_SQLITE:
+    case OW_SCHEME_POSTGRES:
+    case OW_SCHEME_OTHER:
+        break;
+    }
+    return ow_error_set(err, OW_EUSAGE, "%s cannot be read; give journal:PATH, file:PATH or kafka://HOST:PORT",
+                        url->text);
+}
+
 int ow_config_check_delivery(const struct ow_url *broker, bool source_is_log, struct ow_error *err)
 {
     if (source_is_log || broker->scheme->id != OW_SCHEME_KAFKA || broker->kafka.delivery != OW_KAFKA_EXACTLY_ONCE)

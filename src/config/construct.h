@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* From what was configured to what works: URL -> source, URL -> broker. Nothing is opened here. */
+/* From what was configured to what works: URL -> source, URL -> broker, URL -> subscriber. Nothing is opened here. */
 #ifndef OW_CONFIG_CONSTRUCT_H
 #define OW_CONFIG_CONSTRUCT_H
 
+#include "broker/subscriber.h"
 #include "config/config.h"
 #include "pattern/relay/relay.h"
 
@@ -14,6 +15,10 @@ int ow_config_check_by(const struct ow_url *url, enum ow_relay_by *by, const str
 int ow_config_new_source(const struct ow_url *url, enum ow_relay_by by, const struct ow_config_log *log,
                          struct ow_source **ret, struct ow_error *err) OW_MUST_CHECK;
 int ow_config_new_broker(const struct ow_url *url, struct ow_broker **ret, struct ow_error *err) OW_MUST_CHECK;
+
+/* OW_EUSAGE: nothing can be read back from there. */
+int ow_config_new_subscriber(const struct ow_url *url, const struct ow_subscriber_options *options,
+                             struct ow_subscriber **ret, struct ow_error *err) OW_MUST_CHECK;
 
 /* OW_EUNSUPPORTED: the broker is to be told a position with each transaction, and this source has none that is ordered.
  */

@@ -65,10 +65,16 @@ static int describe(struct ow_pg_log *log, const struct ow_pg_relation *relation
     return ow_pg_table_describe(&log->tables[outbox], &log->side, relation, err);
 }
 
-/* Whether somebody else has published what stands there in the log: he was in the midst of this transaction. */
-static bool is_taken(const struct ow_pg_log *log, uint64_t lsn)
+/* Whether somebody else has published what stands there in the log: he was in the midst of this transaction. Of several
+   rows that stand at one place (COPY) he has published the first, the others perhaps. */
+static bool is_taken(struct ow_pg_log *log, uint64_t lsn)
 {
-    return log->takeover.xid && log->takeover.xid == log->xid && lsn <= log->takeover.lsn;
+    struct ow_pg_takeover *takeover = &log->takeover;
+    if (takeover->xid == 0 || takeover->xid != log->xid || lsn > takeover->lsn)
+        return false;
+    bool is_known = lsn < takeover->lsn || !takeover->has_met;
+    takeover->has_met |= lsn == takeover->lsn;
+    return is_known;
 }
 
 /* An insert; where rows are wanted an update too. */

@@ -42,6 +42,7 @@ struct ow_pg_takeover {
     uint64_t commit_lsn;
     uint32_t xid;
     uint64_t lsn;
+    bool has_met; /* a row that stands at `lsn` */
 };
 
 struct ow_pg_log {

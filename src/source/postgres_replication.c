@@ -117,7 +117,9 @@ int ow_pg_replication_created(struct ow_pg_replication *r, uint64_t *ret_lsn, ch
 
 /* --- the stream --------------------------------------------------------------------------------------- */
 
-/* What the server's version knows: streaming of transactions in progress and messages came with 14. */
+/* What the server's version knows: streaming of transactions in progress and messages came with 14. They do not go
+   together: in such a stream a message has the number of its transaction, not that of its savepoint, so that one that
+   was rolled back could not be told from the others. */
 static unsigned protocol_of(int server_version)
 {
     return server_version >= 160000 ? 4 : server_version >= 150000 ? 3 : server_version >= 140000 ? 2 : 1;
@@ -134,10 +136,10 @@ static int start_command(const struct ow_pg_replication *r, const char *slot, co
     ow_buf_printf(to, "START_REPLICATION SLOT \"%s\" LOGICAL 0/0 (proto_version '%u', publication_names %s", slot,
                   protocol_of(r->server_version), literal);
     PQfreemem(literal);
-    if (r->server_version >= 140000)
-        ow_buf_add_text(to, ", streaming 'on'");
     if (has_messages)
         ow_buf_add_text(to, ", messages 'true'");
+    else if (r->server_version >= 140000)
+        ow_buf_add_text(to, ", streaming 'on'");
     ow_buf_add_char(to, ')');
     return ow_buf_check(to, err);
 }

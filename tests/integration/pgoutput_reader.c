@@ -2,11 +2,12 @@
 /*
  * What the decoder makes of a slot, for a comparison with another reader of the same log:
  *
- *     pgoutput_reader URL SLOT PUBLICATION LSN
+ *     pgoutput_reader URL SLOT PUBLICATION LSN [messages]
  *
- * reads the slot as the relay does, up to LSN, and prints the changes of what committed, in the order of commits, a
- * JSON array a line: [kind, tables, old row or null, new row or null]. A row is an array of [column, type, value]; a
- * value is a text, null, or true for one that an update did not touch and that is not in the log.
+ * reads the slot as the relay does (where it asks for messages, if so said), up to LSN, and prints the changes of what
+ * committed, in the order of commits, a JSON array a line: [kind, tables, old row or null, new row or null]. A row is
+ * an array of [column, type, value]; a value is a text, null, or true for one that an update did not touch and that is
+ * not in the log.
  */
 #include <inttypes.h>
 #include <stdio.h>
@@ -276,15 +277,16 @@ int main(int argc, char **argv)
     struct reader r = {0};
     struct ow_error err = {0};
     uint64_t until = 0;
-    if (argc != 5) {
-        (void)fprintf(stderr, "usage: pgoutput_reader URL SLOT PUBLICATION LSN\n");
+    bool has_messages = argc == 6 && strcmp(argv[5], "messages") == 0;
+    if (argc != 5 && !has_messages) {
+        (void)fprintf(stderr, "usage: pgoutput_reader URL SLOT PUBLICATION LSN [messages]\n");
         return 2;
     }
     int code = ow_pg_lsn_parse(ow_bytes_of(argv[4]), &until, &err);
     if (code == 0)
         code = ow_pg_replication_open(&r.stream, argv[1], "the server", &err);
     if (code == 0)
-        code = ow_pg_replication_start(&r.stream, argv[2], argv[3], r.stream.server_version >= 140000, &err);
+        code = ow_pg_replication_start(&r.stream, argv[2], argv[3], has_messages, &err);
     if (code == 0)
         code = run(&r, until, &err);
     if (code < 0)

@@ -23,8 +23,8 @@ START = ["log.slot-made", "log.mid-snapshot"]
 LABELS = {
     "log": [*START, *RELAY, "log.mid-replay", "kafka.before-record", "kafka.after-record"],
     "log-exactly": [*START, *RELAY, "relay.before-commit", "log.mid-replay", "kafka.mid-commit", "kafka.after-commit"],
-    "message": ["log.slot-made", *RELAY, "log.mid-replay", "kafka.before-record", "kafka.after-record"],
-    "message-exactly": ["log.slot-made", *RELAY, "relay.before-commit", "log.mid-replay", "kafka.mid-commit", "kafka.after-commit"],
+    "message": ["log.slot-made", *RELAY, "kafka.before-record", "kafka.after-record"],
+    "message-exactly": ["log.slot-made", *RELAY, "relay.before-commit", "kafka.mid-commit", "kafka.after-commit"],
     "polling": [*RELAY, "outbox.mid-confirm", "outbox.mid-aside"],
 }
 

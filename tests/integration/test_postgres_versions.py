@@ -144,6 +144,23 @@ def test_by_message(run, pg_database, drain, version):
     assert drain("--by", "message")[2:] == [str(n) for n in range(60) if n % 3]
 
 
+def test_messages_that_were_rolled_back(run, pg_database, drain, version):
+    """Larger than what the server keeps in memory, at the time of the ROLLBACK TO SAVEPOINT. In a stream of a transaction
+    in progress a message has the number of the transaction, and nobody could tell of which savepoint it was."""
+    if version < 14:
+        pytest.skip("decoding hands no messages out")
+    run("init", "--outbox", "message", pg_database.url)
+    db = pg_database.connect()
+    query(db, "BEGIN")
+    for n in range(4):
+        query(db, "SAVEPOINT s")
+        query(db, "SELECT onewrite.publish('order', 'k', 'T', repeat(md5(random()::text), 100), id => %s || '-' || n) "
+                  "FROM generate_series(1, 100) n", str(n))
+        query(db, "ROLLBACK TO SAVEPOINT s" if n % 2 else "RELEASE SAVEPOINT s")
+    query(db, "COMMIT")
+    assert drain("--by", "message") == [f"{n}-{i}" for n in (0, 2) for i in range(1, 101)]
+
+
 def test_gap(run, pg_database, drain):
     run("init", pg_database.url)
     drain()

@@ -8,17 +8,18 @@
 /* Dealt with, for ever: a message of which nobody can say that it is lost or will come later. */
 static bool is_done_with(const struct sim_message *m)
 {
-    return m->accepted > 0 || m->is_aside || m->is_gone;
+    return m->accepted > 0 || m->is_aside || m->is_gone || m->is_shaped_away;
 }
 
-void sim_check_accept(struct sim_world *w, struct sim_message *m)
+void sim_check_accept(struct sim_node *node, struct sim_message *m)
 {
-    if (m->is_poison || m->is_unwanted)
+    struct sim_world *w = node->world;
+    if (m->is_poison || m->is_unwanted || m->is_shaped_away)
         sim_fail(w, "message %s was accepted, which can never be", m->id);
     if (m->accepted++ > 0) {
         sim_happened(SIM_DUPLICATE);
         sim_trace(w, "accepted %s once more", m->id);
-        if (w->options.kind == SIM_TRANSACTIONS && !m->is_restored)
+        if (sim_has_transactions(w) && !m->is_restored)
             sim_fail(w, "duplicate: %s was accepted twice by a broker with transactions", m->id);
         return;
     }
@@ -34,41 +35,85 @@ void sim_check_accept(struct sim_world *w, struct sim_message *m)
     }
 }
 
-/* A duplicate needs a cause: only what the living relay does not know to be accepted may be sent. */
-void sim_check_send(struct sim_world *w, const struct sim_message *m)
+static bool has_other_holder(const struct sim_node *node)
 {
+    const struct sim_world *w = node->world;
+    int holder = w->options.is_log ? w->log.holder : w->holder;
+    return holder >= 0 && holder != node->number;
+}
+
+/* A duplicate needs a cause: only what the living relay does not know to be accepted may be sent. */
+void sim_check_send(struct sim_node *node, const struct sim_message *m)
+{
+    struct sim_world *w = node->world;
     if (m->is_poison)
         sim_fail(w, "message %s was sent although it is unfit", m->id);
-    if (m->told_in == w->life)
+    if (m->is_shaped_away)
+        sim_fail(w, "message %s was sent although nothing of it is to be published", m->id);
+    if (m->told_in == node->life && m->told_at == w->takeovers)
         sim_fail(w, "message %s was sent again although it was told to be accepted", m->id);
-    if (!m->is_in_source && !m->is_taken_over && !m->is_gone)
+    if (m->confirmed_in == node->life && m->told_at == w->takeovers)
+        sim_fail(w, "message %s was sent although this relay has confirmed it", m->id);
+    if (!w->options.is_log && w->options.nodes == 1 && !m->is_in_source && !m->is_gone)
         sim_fail(w, "message %s was sent although it was confirmed", m->id);
-    if (w->source.has_other_holder && w->options.kind == SIM_TRANSACTIONS)
+    if (w->options.is_log && w->options.nodes == 1 && ow_position_compare(m->position, sim_log_record(w)) <= 0)
+        sim_fail(w, "message %s was sent although what is on record stands behind it", m->id);
+    if (w->options.kind == SIM_TRANSACTIONS && has_other_holder(node))
         sim_fail(w, "message %s was sent while another relay works on the source", m->id);
 }
 
-void sim_check_confirm(struct sim_world *w, const struct ow_position *positions, size_t count)
+static void check_rows(struct sim_world *w, const struct ow_position *positions, size_t count)
 {
-    if (count == 0)
+    for (uint32_t i = 0; i < w->count; i++) {
+        const struct sim_message *m = &w->messages[i];
+        if (!m->is_in_source || m->position.major > positions[count - 1].major)
+            continue;
+        size_t k = 0;
+        while (k < count && positions[k].major != m->position.major)
+            k++;
+        if (k == count)
+            sim_fail(w, "%s was passed by a confirmation of later messages", m->id);
+    }
+}
+
+static void check_on_record(struct sim_node *node, struct ow_position position)
+{
+    struct sim_world *w = node->world;
+    if (!sim_is_recorded(w) || !sim_node_holds(node))
+        return;
+    if (w->bus.has_position && ow_position_compare(w->log.best, position) < 0)
+        sim_fail(w, "position %llu/%llu was confirmed before it was on record", (unsigned long long)position.major,
+                 (unsigned long long)position.minor);
+    for (uint32_t i = 0; i < w->count && !w->bus.has_position; i++)
+        if (w->messages[i].accepted > 0 && !w->messages[i].is_aside &&
+            ow_position_compare(w->messages[i].position, position) <= 0)
+            sim_fail(w, "%s is accepted, and was confirmed with no position on record", w->messages[i].id);
+}
+
+void sim_check_confirm(struct sim_node *node, const struct ow_position *positions, size_t count)
+{
+    struct sim_world *w = node->world;
+    if (count == 0) {
         sim_fail(w, "nothing was confirmed");
+        return;
+    }
     for (size_t i = 1; i < count; i++)
         if (ow_position_compare(positions[i - 1], positions[i]) >= 0)
             sim_fail(w, "the positions that were confirmed do not rise");
-    for (uint32_t i = 0; i < w->count && count > 0; i++) {
+    for (uint32_t i = 0; i < w->count; i++) {
         const struct sim_message *m = &w->messages[i];
-        if (!m->is_in_source || m->seq > positions[count - 1].major)
+        if (!m->is_in_source || ow_position_compare(m->position, positions[count - 1]) > 0)
             continue;
-        size_t k = 0;
-        while (k < count && positions[k].major != m->seq)
-            k++;
-        if (m->accepted == 0 && !m->is_aside)
+        if (!is_done_with(m))
             sim_fail(w, "loss: %s was confirmed, or passed by a confirmation, and is neither accepted nor set aside",
                      m->id);
-        if (k == count)
-            sim_fail(w, "%s was passed by a confirmation of later messages", m->id);
-        else if (m->open_in == 0)
+        if (!m->was_yielded)
             sim_fail(w, "%s was confirmed and never yielded", m->id);
     }
+    if (w->options.is_log)
+        check_on_record(node, positions[count - 1]);
+    else
+        check_rows(w, positions, count);
 }
 
 void sim_check_aside(struct sim_world *w, const struct sim_message *m, const char *reason, uint32_t attempts)
@@ -76,50 +121,87 @@ void sim_check_aside(struct sim_world *w, const struct sim_message *m, const cha
     bool is_worn_out = w->options.attempts_max > 0 && attempts >= w->options.attempts_max;
     if (!reason[0])
         sim_fail(w, "%s was set aside without a reason", m->id);
+    if (m->is_poison && w->options.shapes && !strstr(reason, "cannot shape it"))
+        sim_fail(w, "%s was set aside for another reason than that it cannot be shaped: %s", m->id, reason);
     if (!m->is_poison && !m->is_unwanted && !is_worn_out)
         sim_fail(w, "%s was set aside, and nothing is wrong with it: %s", m->id, reason);
     if (!m->is_poison && !m->is_unwanted && is_worn_out)
         sim_happened(SIM_WORN_OUT);
 }
 
-/* What a broker stores as the position must have nothing before it that is still to come. */
+/* What is stored as the position must have nothing before it that is still to come. */
 void sim_check_position(struct sim_world *w, struct ow_position position)
 {
     for (uint32_t i = 0; i < w->count; i++) {
         const struct sim_message *m = &w->messages[i];
-        if (m->is_in_source && m->seq <= position.major && !is_done_with(m) && !m->is_unwanted)
+        if (m->is_in_source && ow_position_compare(m->position, position) <= 0 && !is_done_with(m))
             sim_fail(w, "position %llu was stored, but %s before it was not accepted",
                      (unsigned long long)position.major, m->id);
     }
 }
 
+/* A server forgets what commits before this. */
+void sim_check_told(struct sim_world *w, uint64_t lsn)
+{
+    struct ow_position record = sim_log_record(w), best = ow_position_is_zero(record) ? record : w->log.best;
+    for (uint32_t i = 0; i < w->count; i++) {
+        struct sim_message *m = &w->messages[i];
+        if (m->position.major >= lsn)
+            continue;
+        if (!is_done_with(m))
+            sim_fail(w, "loss: the server was told to forget %s, which is neither accepted nor set aside", m->id);
+        if (m->accepted > 0 && !m->is_aside && ow_position_compare(m->position, best) > 0)
+            sim_fail(w, "the server was told to forget %s, which is accepted and not on record", m->id);
+        m->is_in_source = false;
+    }
+    if (!ow_position_is_zero(record) && best.major < lsn)
+        sim_fail(w, "the server was told to forget up to %llu, and on record is %llu", (unsigned long long)lsn,
+                 (unsigned long long)best.major);
+    if (!ow_position_is_zero(record) && record.major < lsn) /* somebody has put it back */
+        w->log.gap_is_due = true;
+}
+
+/* Whether a relay that starts now would be given it. */
+static bool comes_again(const struct sim_world *w, const struct sim_message *m)
+{
+    if (!w->options.is_log)
+        return m->is_in_source;
+    return m->position.major >= w->log.durable_slot && ow_position_compare(m->position, w->log.best) > 0;
+}
+
 void sim_check_now(struct sim_world *w)
 {
-    uint32_t unconfirmed = 0;
+    uint32_t again = 0, again_max = w->options.is_log && sim_has_transactions(w) ? 0 : w->options.window_count;
     for (uint32_t i = 0; i < w->count; i++) {
         const struct sim_message *m = &w->messages[i];
         if (!m->is_in_source && !is_done_with(m))
             sim_fail(w, "loss: %s is gone from the source, not accepted, and no dead letter", m->id);
-        unconfirmed += m->is_in_source && m->accepted > 0 && !m->is_restored;
+        again += comes_again(w, m) && m->accepted > 0 && !m->is_restored;
     }
-    if (unconfirmed > w->options.window_count)
-        sim_fail(w, "%u messages are accepted and not confirmed: a crash now repeats more than a window", unconfirmed);
-    if (!w->is_relay_alive || w->is_dead)
-        return;
-    const char *broken = ow_window_broken(&w->relay.window);
-    if (broken)
-        sim_fail(w, "window: %s", broken);
-    if (w->relay.window.count == w->options.window_count)
-        sim_happened(SIM_WINDOW_FULL);
+    if (again > again_max)
+        sim_fail(w, "%u messages are accepted and not confirmed: a crash now repeats more than %u", again, again_max);
+    for (uint32_t i = 0; i < w->options.nodes; i++) {
+        const struct sim_node *node = &w->nodes[i];
+        if (!node->is_alive || node->is_dead || node->is_inside_step)
+            continue;
+        const char *broken = ow_window_broken(&node->relay.window);
+        if (broken)
+            sim_fail(w, "window: %s", broken);
+        if (node->relay.window.count == w->options.window_count)
+            sim_happened(SIM_WINDOW_FULL);
+    }
 }
 
-void sim_check_end(struct sim_world *w)
+void sim_check_end(struct sim_world *w, const struct sim_node *node)
 {
     for (uint32_t i = 0; i < w->count; i++)
         if (!is_done_with(&w->messages[i]))
             sim_fail(w, "stuck: %s was never accepted or set aside", w->messages[i].id);
         else if (w->messages[i].is_in_source)
             sim_fail(w, "stuck: %s was never confirmed", w->messages[i].id);
-    if (!w->has_failed && !ow_relay_is_idle(&w->relay))
+    if (w->options.is_log && w->log.slot < w->log.end)
+        sim_fail(w, "stuck: all is done, and the server was never told to forget its log: it keeps %llu to %llu",
+                 (unsigned long long)w->log.slot, (unsigned long long)w->log.end);
+    if (!w->has_failed && !ow_relay_is_idle(&node->relay))
         sim_fail(w, "everything is done, and the relay is not idle");
 }

@@ -9,8 +9,6 @@
 
 #include <stdio.h>
 
-#include "core/mutant.h"
-
 static uint32_t roll(struct sim_world *w, uint32_t sides)
 {
     return sim_roll(&w->dice, sides);
@@ -25,7 +23,11 @@ static uint32_t rate(struct sim_world *w, uint32_t per_mille_max)
 static void roll_options(struct sim_world *w)
 {
     struct sim_options *o = &w->options;
-    o->kind = (enum sim_kind)roll(w, SIM_KIND_COUNT);
+    o->is_log = roll(w, 2);
+    o->kind = (enum sim_kind)roll(w, o->is_log ? SIM_KIND_COUNT : SIM_POLLED_KINDS);
+    o->shapes = roll(w, 3) == 0;
+    o->has_leases = !o->is_log && o->kind != SIM_TRANSACTIONS && roll(w, 2);
+    o->nodes = o->is_log && o->kind == SIM_TRANSACTIONS ? 1 : 1 + roll(w, 2);
     o->messages = sim_between(&w->dice, 12, 40);
     o->keys = sim_between(&w->dice, 1, SIM_KEYS_MAX);
     o->window_count = sim_between(&w->dice, 1, 8);
@@ -34,11 +36,14 @@ static void roll_options(struct sim_world *w)
     o->attempts_max = roll(w, 4) ? 0 : sim_between(&w->dice, 2, 4);
     o->fault_events = sim_between(&w->dice, 60, 200);
     o->uses_start = roll(w, 2);
+    o->ends_at_end = roll(w, 4) == 0;
     o->has_long_memory = roll(w, 2);
     o->poison = rate(w, 100);
     o->unwanted = rate(w, 100);
     o->oversize = rate(w, 100);
+    o->shaped_away = o->shapes ? rate(w, 400) : 0;
     o->rollback = rate(w, 300);
+    o->streamed = rate(w, 1000);
     o->drop = rate(w, 200);
     o->slow_ack = rate(w, 300);
     o->lost_ack = rate(w, 150);
@@ -48,143 +53,41 @@ static void roll_options(struct sim_world *w)
     o->fail_source = rate(w, 60);
     o->permanent = rate(w, 60);
     o->crash = rate(w, 60);
+    o->stop = o->nodes > 1 ? rate(w, 60) : 0;
     o->down = rate(w, 30);
-    o->takeover = rate(w, 60);
-    o->restore = rate(w, 300);
+    o->restore = !o->is_log && o->nodes == 1 ? rate(w, 300) : 0;
     o->drain = rate(w, 20);
+    o->cut = o->is_log ? rate(w, 30) : 0;
+    o->server_crash = o->is_log ? rate(w, 30) : 0;
+    o->tamper = o->is_log ? rate(w, 30) : 0;
 }
 
 void sim_describe(const struct sim_options *o, char *to, size_t size)
 {
-    static const char *const kinds[] = {"ordered", "unordered", "transactions"};
-    (void)snprintf(to, size,
-                   "broker=%s messages=%u keys=%u window=%u/%zuB capacity=%u attempts_max=%u poison=%u unwanted=%u "
-                   "drop=%u slow_ack=%u lost_ack=%u late_ack=%u double_receipt=%u fail_broker=%u fail_source=%u "
-                   "permanent=%u crash=%u down=%u takeover=%u restore=%u drain=%u",
-                   kinds[o->kind], o->messages, o->keys, o->window_count, o->window_bytes, o->capacity, o->attempts_max,
-                   o->poison, o->unwanted, o->drop, o->slow_ack, o->lost_ack, o->late_ack, o->double_receipt,
-                   o->fail_broker, o->fail_source, o->permanent, o->crash, o->down, o->takeover, o->restore, o->drain);
-}
-
-/* --- the relay's life -------------------------------------------------------------------------------- */
-
-static int64_t now_ms(void *context)
-{
-    return ((struct sim_world *)context)->now_ms;
-}
-
-static double dice(void *context)
-{
-    return sim_fraction(&((struct sim_world *)context)->dice);
-}
-
-static void listen(void *context, enum ow_relay_event event, const char *text)
-{
-    static const char *const names[] = {"standby", "working", "trouble", "back", "aside", "went back"};
-    struct sim_world *w = context;
-    sim_trace(w, "relay says: %s %s", names[event], text);
-    if (event == OW_RELAY_WENT_BACK && w->has_restored)
-        sim_happened(SIM_WENT_BACK);
-    else if (event == OW_RELAY_WENT_BACK && w->options.unwanted == 0)
-        sim_fail(w, "a false alarm: %s", text); /* a rejected message stands before a position and is unknown, too */
-}
-
-static void bury_relay(struct sim_world *w)
-{
-    ow_relay_done(&w->relay);
-    sim_source_forget(&w->source);
-    sim_broker_forget(&w->broker);
-    w->is_relay_alive = w->is_dead = w->has_permanent = false;
-    w->crash_in = 0;
-    w->drain_until_ms = 0;
-}
-
-static void give_birth(struct sim_world *w)
-{
-    struct ow_relay_options options;
-    struct ow_error err = {0};
-    ow_relay_options_default(&options);
-    options.window = (struct ow_window_limits){.count_max = w->options.window_count,
-                                               .bytes_max = w->options.window_bytes};
-    options.retry = (struct ow_retry_policy){
-        .initial_ms = 10, .max_ms = 200, .multiplier = 2, .jitter = 0.2, .attempts_max = w->options.attempts_max};
-    options.reconnect = (struct ow_retry_policy){.initial_ms = 10, .max_ms = 100, .multiplier = 2, .jitter = 0.2};
-    options.world = (struct ow_world){now_ms, dice, w};
-    options.listener = listen;
-    options.listener_context = w;
-    w->life++;
-    sim_trace(w, "relay %u starts", w->life);
-    if (ow_relay_init(&w->relay, &options, &w->source.base, &w->broker.base, &err) < 0) {
-        sim_fail(w, "ow_relay_init: %s", err.text);
-        return;
-    }
-    w->is_relay_alive = w->is_first_step = true;
-    if (w->options.uses_start && ow_relay_start(&w->relay, &err) < 0) {
-        sim_trace(w, "relay cannot start: %s", err.text);
-        bury_relay(w);
-    }
-}
-
-static void step_relay(struct sim_world *w)
-{
-    struct ow_error err = {0};
-    w->is_first_step = false;
-    int r = ow_relay_step(&w->relay, &w->wait, &err);
-    if (w->is_dead) {
-        bury_relay(w);
-    } else if (r < 0) {
-        if (!w->has_permanent)
-            sim_fail(w, "ow_relay_step ended without a cause: %s", err.text);
-        sim_trace(w, "relay ends: %s", err.text);
-        bury_relay(w);
-    } else if (w->drain_until_ms > 0 && (ow_relay_is_idle(&w->relay) || w->now_ms >= w->drain_until_ms)) {
-        sim_happened(ow_relay_is_idle(&w->relay) ? SIM_DRAIN : SIM_DRAIN_LATE);
-        bury_relay(w);
-    }
-}
-
-static bool waits_for(const struct sim_world *w, int fd)
-{
-    for (unsigned i = 0; i < w->wait.count; i++)
-        if (w->wait.fds[i].fd == fd)
-            return true;
-    return false;
-}
-
-static bool is_relay_awake(const struct sim_world *w)
-{
-    return w->is_first_step || w->now_ms >= w->wait.deadline_ms ||
-           (w->drain_until_ms > 0 && w->now_ms >= w->drain_until_ms) ||
-           (waits_for(w, SIM_SOURCE_FD) && sim_source_has_news(&w->source)) ||
-           (waits_for(w, SIM_BROKER_FD) && sim_broker_has_news(&w->broker));
+    static const char *const kinds[] = {"ordered", "unordered", "transactions", "recording", "exactly"};
+    (void)snprintf(
+        to, size,
+        "source=%s%s broker=%s relays=%u shapes=%u messages=%u keys=%u window=%u/%zuB capacity=%u attempts_max=%u "
+        "poison=%u unwanted=%u shaped_away=%u streamed=%u drop=%u slow_ack=%u lost_ack=%u late_ack=%u "
+        "double_receipt=%u fail_broker=%u fail_source=%u permanent=%u crash=%u stop=%u down=%u restore=%u drain=%u "
+        "cut=%u server_crash=%u tamper=%u",
+        o->is_log ? "log" : "polled", o->has_leases ? "+lease" : "", kinds[o->kind], o->nodes, o->shapes, o->messages,
+        o->keys, o->window_count, o->window_bytes, o->capacity, o->attempts_max, o->poison, o->unwanted, o->shaped_away,
+        o->streamed, o->drop, o->slow_ack, o->lost_ack, o->late_ack, o->double_receipt, o->fail_broker, o->fail_source,
+        o->permanent, o->crash, o->stop, o->down, o->restore, o->drain, o->cut, o->server_crash, o->tamper);
 }
 
 /* --- the world goes on --------------------------------------------------------------------------------- */
 
 static void commit_staged(struct sim_world *w)
 {
-    for (uint32_t i = 0; i < w->staged_count; i++) {
-        const struct sim_staged *staged = &w->staged[i];
-        struct sim_message *m = &w->messages[w->count];
-        *m = (struct sim_message){.seq = w->next_seq++,
-                                  .key = staged->key,
-                                  .is_poison = staged->is_poison,
-                                  .is_unwanted = staged->is_unwanted,
-                                  .is_in_source = true,
-                                  .payload_size = staged->is_oversize ? 2000 : w->count % 7};
-        (void)snprintf(m->id, sizeof m->id, "m%u", w->count);
-        (void)snprintf(m->aggregate_id, sizeof m->aggregate_id, "k%u", m->key);
-        sim_trace(w, "committed %s%s%s (seq %llu, key %u)", m->id, m->is_poison ? ", poison" : "",
-                  m->is_unwanted ? ", unwanted" : "", (unsigned long long)m->seq, m->key);
-        if (m->is_poison)
-            sim_happened(SIM_POISON);
-        w->count++;
-    }
+    for (uint32_t i = 0; i < w->staged_count; i++)
+        (void)sim_message_add(w, &w->staged[i], (struct ow_position){w->next_seq++, 0});
     sim_happened(SIM_COMMIT);
     w->staged_count = 0;
 }
 
-static void write_something(struct sim_world *w)
+static void write_row(struct sim_world *w)
 {
     const struct sim_options *o = &w->options;
     bool has_more = w->written < o->messages;
@@ -194,6 +97,7 @@ static void write_something(struct sim_world *w)
             .is_poison = sim_chance(&w->dice, o->poison),
             .is_unwanted = sim_chance(&w->dice, o->unwanted),
             .is_oversize = sim_chance(&w->dice, o->oversize),
+            .is_shaped_away = sim_chance(&w->dice, o->shaped_away),
         };
         w->written++;
     } else if (w->staged_count > 0 && sim_chance(&w->dice, o->rollback)) {
@@ -202,6 +106,14 @@ static void write_something(struct sim_world *w)
     } else if (w->staged_count > 0) {
         commit_staged(w);
     }
+}
+
+static void write_something(struct sim_world *w)
+{
+    if (w->options.is_log)
+        sim_log_write(w);
+    else
+        write_row(w);
 }
 
 static void take_backup(struct sim_world *w)
@@ -234,11 +146,16 @@ static void restore_backup(struct sim_world *w)
 
 static bool advance_time(struct sim_world *w)
 {
-    int64_t next_ms = sim_broker_due_ms(&w->broker);
-    if (w->is_relay_alive && w->wait.deadline_ms < next_ms)
-        next_ms = w->wait.deadline_ms;
-    if (w->drain_until_ms > 0 && w->drain_until_ms < next_ms)
-        next_ms = w->drain_until_ms;
+    int64_t next_ms = sim_broker_due_ms(w);
+    for (uint32_t i = 0; i < w->options.nodes; i++) {
+        const struct sim_node *node = &w->nodes[i];
+        if (!node->is_alive || node->is_stopped)
+            continue;
+        if (node->wait.deadline_ms < next_ms)
+            next_ms = node->wait.deadline_ms;
+        if (node->drain_until_ms > 0 && node->drain_until_ms < next_ms)
+            next_ms = node->drain_until_ms;
+    }
     if (next_ms == INT64_MAX || next_ms <= w->now_ms)
         return false;
     w->now_ms = next_ms;
@@ -247,47 +164,97 @@ static bool advance_time(struct sim_world *w)
 
 /* --- faults ---------------------------------------------------------------------------------------------- */
 
-static void kill_relay(struct sim_world *w)
+static struct sim_node *any_node(struct sim_world *w)
 {
-    if (roll(w, 3) == 0) {
+    return &w->nodes[roll(w, w->options.nodes)];
+}
+
+static void crash(struct sim_world *w, struct sim_node *node)
+{
+    if (roll(w, 3) == 0 || node->is_stopped) {
         sim_happened(SIM_CRASH);
-        sim_trace(w, "KILLED between two steps");
-        w->is_dead = true;
-        bury_relay(w);
+        sim_trace(w, "relay %u is KILLED between two steps", node->life);
+        sim_node_kill(node);
     } else {
-        w->crash_in = sim_between(&w->dice, 1, 12);
-        w->crashes_after = roll(w, 2);
+        node->crash_in = sim_between(&w->dice, 1, 12);
+        node->crashes_after = roll(w, 2);
     }
+}
+
+static bool has_stopped(const struct sim_world *w)
+{
+    for (uint32_t i = 0; i < w->options.nodes; i++)
+        if (w->nodes[i].is_stopped || w->nodes[i].stop_in > 0)
+            return true;
+    return false;
+}
+
+/* SIGSTOP, for as long as the others like. */
+static void stop(struct sim_world *w, struct sim_node *node)
+{
+    if (node->is_stopped && roll(w, 20) == 0) {
+        sim_trace(w, "relay %u goes on", node->life);
+        node->is_stopped = false;
+    }
+    if (node->is_stopped || has_stopped(w) || !sim_chance(&w->dice, w->options.stop))
+        return;
+    if (roll(w, 2)) {
+        node->stop_in = sim_between(&w->dice, 1, 12);
+        return;
+    }
+    sim_happened(SIM_STOPPED);
+    sim_trace(w, "relay %u is STOPPED", node->life);
+    node->is_stopped = true;
+}
+
+static void drain(struct sim_world *w, struct sim_node *node)
+{
+    sim_trace(w, "drain relay %u", node->life);
+    ow_relay_drain(&node->relay);
+    node->drain_until_ms = w->now_ms + 300;
+    node->is_first_step = true; /* the signal wakes it */
+}
+
+static void break_node(struct sim_world *w, struct sim_node *node)
+{
+    const struct sim_options *o = &w->options;
+    if (node->is_inside_step || !node->is_alive)
+        return;
+    if (sim_chance(&w->dice, o->crash))
+        crash(w, node);
+    if (node->is_alive)
+        stop(w, node);
+    if (node->is_alive && !node->is_stopped && node->drain_until_ms == 0 && sim_chance(&w->dice, o->drain))
+        drain(w, node);
+}
+
+static void break_server(struct sim_world *w)
+{
+    const struct sim_options *o = &w->options;
+    struct sim_source *source = &any_node(w)->source;
+    /* A server gives up on a reader that says nothing. */
+    if (sim_chance(&w->dice, source->node->is_stopped ? 100 : o->cut))
+        sim_log_cut(source);
+    if (sim_chance(&w->dice, o->server_crash))
+        sim_log_crash(w);
+    if (sim_chance(&w->dice, o->tamper))
+        sim_log_tamper(w);
 }
 
 static void fault(struct sim_world *w)
 {
     const struct sim_options *o = &w->options;
-    if (w->is_relay_alive && sim_chance(&w->dice, o->crash))
-        kill_relay(w);
-    if (sim_chance(&w->dice, w->broker.is_down ? 150 : o->down)) {
-        w->broker.is_down = !w->broker.is_down;
+    break_node(w, any_node(w));
+    if (sim_chance(&w->dice, w->bus.is_down ? 150 : o->down)) {
+        w->bus.is_down = !w->bus.is_down;
         sim_happened(SIM_BROKER_DOWN);
-        sim_trace(w, "broker is %s", w->broker.is_down ? "down" : "up again");
+        sim_trace(w, "broker is %s", w->bus.is_down ? "down" : "up again");
     }
-    if (w->source.has_other_holder) {
-        if (roll(w, 4) == 0) {
-            sim_happened(SIM_TAKEOVER);
-            sim_source_other_relay(&w->source);
-        }
-        w->source.has_other_holder = roll(w, 6) != 0;
-    } else if (!w->source.is_open && sim_chance(&w->dice, o->takeover)) {
-        w->source.has_other_holder = true;
-    }
-    if (w->is_relay_alive && w->drain_until_ms == 0 && sim_chance(&w->dice, o->drain)) {
-        sim_trace(w, "drain");
-        ow_relay_drain(&w->relay);
-        w->drain_until_ms = w->now_ms + 300;
-        w->is_first_step = true; /* the signal wakes it */
-    }
+    if (o->is_log)
+        break_server(w);
     if (!w->backup.is_taken && sim_chance(&w->dice, o->restore / 8))
         take_backup(w);
-    if (!w->is_relay_alive && w->backup.is_taken && !w->source.has_other_holder && sim_chance(&w->dice, o->restore))
+    if (!w->nodes[0].is_alive && w->backup.is_taken && sim_chance(&w->dice, o->restore))
         restore_backup(w);
 }
 
@@ -295,40 +262,49 @@ static void calm_down(struct sim_world *w)
 {
     sim_trace(w, "calm");
     w->is_calm = true;
-    w->broker.is_down = w->source.has_other_holder = false;
-    w->crash_in = 0;
+    w->bus.is_down = false;
+    uint32_t survivor = roll(w, w->options.nodes);
+    for (uint32_t i = 0; i < w->options.nodes; i++) {
+        w->nodes[i].is_stopped = false;
+        w->nodes[i].crash_in = w->nodes[i].stop_in = 0;
+        if (i != survivor && w->nodes[i].is_alive)
+            sim_node_kill(&w->nodes[i]);
+    }
 }
 
 /* --- turns ----------------------------------------------------------------------------------------------- */
 
-static void turn(struct sim_world *w)
+void sim_turn(struct sim_world *w)
 {
     fault(w);
     uint32_t what = roll(w, 100);
-    if (!w->is_relay_alive) {
+    struct sim_node *node = any_node(w);
+    if (node->is_stopped)
+        node = &w->nodes[(uint32_t)node->number ^ 1];
+    if (!node->is_alive) {
         if (what < 60)
-            give_birth(w);
+            sim_node_start(node);
         else if (what < 90)
             write_something(w);
         else
-            sim_broker_work(&w->broker);
+            sim_broker_work(w);
     } else if (what < 45) {
-        if (is_relay_awake(w) || roll(w, 10) == 0)
-            step_relay(w);
-        else if (!sim_broker_work(&w->broker))
+        if (sim_node_is_awake(node) || roll(w, 10) == 0)
+            sim_node_step(node);
+        else if (!sim_broker_work(w))
             (void)advance_time(w);
     } else if (what < 65) {
         write_something(w);
     } else if (what < 92) {
-        (void)sim_broker_work(&w->broker);
+        (void)sim_broker_work(w);
     } else {
         (void)advance_time(w);
     }
 }
 
-static bool is_finished(const struct sim_world *w)
+static bool is_finished(const struct sim_world *w, const struct sim_node *node)
 {
-    if (!w->is_relay_alive || !ow_relay_is_idle(&w->relay))
+    if (!node->is_alive || !ow_relay_is_idle(&node->relay) || (w->options.is_log && w->log.slot < w->log.end))
         return false;
     for (uint32_t i = 0; i < w->count; i++)
         if (w->messages[i].is_in_source)
@@ -336,38 +312,69 @@ static bool is_finished(const struct sim_world *w)
     return true;
 }
 
-static void calm_turn(struct sim_world *w)
+static struct sim_node *survivor_of(struct sim_world *w)
 {
-    if (!w->is_relay_alive)
-        give_birth(w);
-    else if (is_relay_awake(w))
-        step_relay(w);
-    else if (!sim_broker_work(&w->broker) && !advance_time(w))
+    for (uint32_t i = 0; i < w->options.nodes; i++)
+        if (w->nodes[i].is_alive)
+            return &w->nodes[i];
+    return any_node(w);
+}
+
+static void calm_turn(struct sim_world *w, struct sim_node *node)
+{
+    if (!node->is_alive)
+        sim_node_start(node);
+    else if (sim_node_is_awake(node))
+        sim_node_step(node);
+    else if (!sim_broker_work(w) && !advance_time(w))
         sim_fail(w, "stuck: the relay waits, and nothing that it waits for will ever happen");
+}
+
+static void settle_down(struct sim_world *w)
+{
+    if (w->staged_count > 0)
+        commit_staged(w);
+    if (w->options.is_log)
+        sim_log_commit_all(w);
+    calm_down(w);
+    struct sim_node *node = survivor_of(w);
+    uint32_t turns_max = 400 + 80 * w->count;
+    for (uint32_t n = 0; !w->has_failed && !is_finished(w, node); n++) {
+        calm_turn(w, node);
+        sim_check_now(w);
+        if (n == turns_max) {
+            sim_check_end(w, node);
+            sim_fail(w, "stuck: %u turns of calm were not enough", turns_max);
+        }
+    }
+    if (!w->has_failed)
+        sim_check_end(w, node);
 }
 
 void sim_run(struct sim_world *w, uint64_t seed, bool traces)
 {
-    *w = (struct sim_world){.seed = seed, .dice = {seed}, .traces = traces, .next_seq = 1, .now_ms = 1000};
+    *w = (struct sim_world){.seed = seed,
+                            .dice = {seed},
+                            .traces = traces,
+                            .next_seq = 1,
+                            .now_ms = 1000,
+                            .holder = SIM_NOBODY,
+                            .last_holder = SIM_NOBODY,
+                            .log = {.holder = SIM_NOBODY, .end = 100, .slot = 100, .durable_slot = 100}};
     roll_options(w);
-    sim_source_init(&w->source, w);
-    sim_broker_init(&w->broker, w);
-    for (uint32_t n = 0; !w->has_failed && (n < w->options.fault_events || w->written < w->options.messages); n++) {
-        turn(w);
-        sim_check_now(w);
+    for (int i = 0; i < SIM_NODES_MAX; i++) {
+        w->nodes[i].world = w;
+        w->nodes[i].number = i;
+        sim_source_init(&w->nodes[i].source, &w->nodes[i]);
+        sim_broker_init(&w->nodes[i].broker, &w->nodes[i]);
     }
-    if (w->staged_count > 0)
-        commit_staged(w);
-    calm_down(w);
-    uint32_t turns_max = 200 + 60 * w->count;
-    for (uint32_t n = 0; !w->has_failed && !is_finished(w); n++) {
-        calm_turn(w);
+    for (uint32_t n = 0; !w->has_failed && (n < w->options.fault_events || w->written < w->options.messages); n++) {
+        sim_turn(w);
         sim_check_now(w);
-        if (n == turns_max)
-            sim_fail(w, "stuck: %u turns of calm were not enough", turns_max);
     }
     if (!w->has_failed)
-        sim_check_end(w);
-    if (w->is_relay_alive)
-        bury_relay(w);
+        settle_down(w);
+    for (uint32_t i = 0; i < SIM_NODES_MAX; i++)
+        if (w->nodes[i].is_alive)
+            sim_node_bury(&w->nodes[i]);
 }

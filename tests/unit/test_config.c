@@ -270,7 +270,8 @@ static void test_kafka_is_a_map(void **state)
     bad(KAFKA("{ url: kafka://h, sasl: plain }"),
         "c.yaml:4:32: brokers.bus.sasl: is a map, which only a configuration file can hold\n");
     bad(KAFKA("{ url: kafka://h, properties: { group.id: x } }"),
-        "c.yaml:4:8: brokers.bus: property group.id cannot be set: a relay joins no group\n");
+        "c.yaml:4:8: brokers.bus: property group.id cannot be set: name the group where you subscribe; a relay joins "
+        "none\n");
 }
 #endif
 

@@ -15,6 +15,7 @@ struct ow_journal_place {
     struct ow_bytes topic; /* owned */
     int64_t first, end;    /* what is there: [first, end) */
     int64_t end_at_open;   /* 0: came later */
+    int64_t settled;       /* in the group */
     int64_t next;          /* offset of the record to be given out next */
     int64_t seq_min;       /* that record does not stand before this; 0: not known */
     uint32_t generation;   /* counts jumps; records read before one are not given out */

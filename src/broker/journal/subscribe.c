@@ -50,6 +50,7 @@ struct subscriber {
     struct ow_journal_places places;
     struct ow_journal_member member;
     bool has_member, must_fill, has_pending; /* pending: a partition is ours but not free yet */
+    bool is_held;                            /* nothing is given out */
     int64_t next_look_ms;
     struct kept *kept; /* BATCH_RECORDS of them */
     size_t kept_count, kept_given;
@@ -142,6 +143,8 @@ static int claim(struct subscriber *s, struct ow_journal_place *p, struct ow_err
     if (r < 0)
         return r;
     ow_journal_place_jump(p, offset);
+    p->settled = offset;
+    p->is_paused = false;
     return 0;
 }
 
@@ -373,6 +376,8 @@ static int subscriber_next(struct ow_subscriber *subscriber, struct ow_record *r
         if (r < 0)
             return r;
     }
+    if (s->is_held)
+        return 0;
     int r = give(s, ret, err);
     if (r != 0)
         return r;
@@ -408,10 +413,12 @@ static int subscriber_is_at_end(struct ow_subscriber *subscriber, struct ow_erro
 static void subscriber_wait(struct ow_subscriber *subscriber, struct ow_wait *wait)
 {
     struct subscriber *s = self_of(subscriber);
-    if (s->must_fill || s->kept_given < s->kept_count)
-        ow_wait_until(wait, ow_clock_monotonic_ms());
     if (s->group)
         ow_wait_until(wait, s->next_look_ms);
+    if (s->is_held)
+        return;
+    if (s->must_fill || s->kept_given < s->kept_count)
+        ow_wait_until(wait, ow_clock_monotonic_ms());
     s->store->ops->wait(s->store, wait);
 }
 
@@ -434,14 +441,27 @@ static int subscriber_settle(struct ow_subscriber *subscriber, struct ow_bytes t
         tell(s, OW_EVENT_LOST, p);
         return ow_error_prefix(err, "%.*s, partition %u", OW_PRINT(topic), partition);
     }
-    if (r == 0)
-        s->store->ops->tidy(s->store);
-    return r;
+    if (r < 0)
+        return r;
+    p->settled = offset + 1;
+    s->store->ops->tidy(s->store);
+    return 0;
+}
+
+/* What is settled is durable. */
+static int subscriber_flush(struct ow_subscriber *subscriber, int timeout_ms, struct ow_error *err)
+{
+    (void)subscriber, (void)timeout_ms, (void)err;
+    return 0;
 }
 
 static int pause_or_resume(struct ow_subscriber *subscriber, struct ow_bytes topic, uint32_t partition, bool is_paused)
 {
     struct subscriber *s = self_of(subscriber);
+    if (!topic.data) {
+        s->is_held = is_paused;
+        return 0;
+    }
     struct ow_journal_place *p = ow_journal_places_find(&s->places, topic, partition);
     if (!p)
         return OW_ENOTFOUND;
@@ -473,6 +493,17 @@ static int subscriber_seek(struct ow_subscriber *subscriber, struct ow_bytes top
                             partition);
     ow_journal_place_jump(p, offset == OW_OFFSET_BEGINNING ? p->first : offset == OW_OFFSET_END ? p->end : offset);
     s->must_fill = true;
+    return 0;
+}
+
+static int subscriber_look(struct ow_subscriber *subscriber, struct ow_bytes topic, uint32_t partition,
+                           struct ow_standing *ret)
+{
+    struct subscriber *s = self_of(subscriber);
+    const struct ow_journal_place *p = ow_journal_places_find(&s->places, topic, partition);
+    if (!p || !p->is_ours)
+        return OW_ENOTFOUND;
+    *ret = (struct ow_standing){.next = p->next, .end = p->end, .settled = s->group ? p->settled : -1};
     return 0;
 }
 
@@ -517,10 +548,12 @@ static const struct ow_subscriber_ops subscriber_ops = {
     .open = subscriber_open,
     .next = subscriber_next,
     .settle = subscriber_settle,
+    .flush = subscriber_flush,
     .is_at_end = subscriber_is_at_end,
     .pause = subscriber_pause,
     .resume = subscriber_resume,
     .seek = subscriber_seek,
+    .look = subscriber_look,
     .wait = subscriber_wait,
     .close = subscriber_close,
 };

@@ -128,6 +128,11 @@ static int read_one(struct ow_relay *relay, struct ow_error *err)
             return r;
         if (relay->is_rereading && is_still_here(relay, view.position))
             continue;
+        if (relay->is_rereading && ow_position_compare(view.position, relay->newest) < 0) {
+            /* It has gone back, to before what is in the window, which comes again behind this one. */
+            ow_relay_close_broker(relay);
+            ow_relay_forget_read(relay);
+        }
         if (ow_position_compare(view.position, relay->newest) > 0) {
             relay->is_rereading = false;
             relay->newest = view.position;
@@ -186,8 +191,9 @@ static void say_what_to_wait_for(struct ow_relay *relay, struct ow_wait *wait)
     bool may_read_now = may_read(relay) && now >= relay->source_due_ms;
     if (!relay->source_is_open || now < relay->source_due_ms)
         ow_wait_until(wait, relay->source_due_ms);
-    if (relay->confirming_count > 0 && ow_relay_gathers(relay))
-        ow_wait_until(wait, relay->confirm_due_ms);
+    if (relay->confirming_count > 0 && ow_relay_gathers(relay) && ow_relay_may_confirm(relay))
+        ow_wait_until(wait,
+                      relay->confirm_due_ms > relay->source_due_ms ? relay->confirm_due_ms : relay->source_due_ms);
     if (!relay->broker_is_open) {
         if (relay->source_is_open)
             ow_wait_until(wait, relay->broker_due_ms);

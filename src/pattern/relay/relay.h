@@ -97,6 +97,7 @@ struct ow_relay {
     struct ow_buf identity;                    /* of the source that the window belongs to */
     struct ow_position known;                  /* the broker's last position when it was opened; zero: none */
     struct ow_position stored;                 /* its last position now */
+    struct ow_position offered;                /* what it was given last to be recorded; it may have done that */
     struct ow_position newest;            /* the newest position that was admitted since the source was opened first */
     uint64_t dropped_first, dropped_last; /* tokens: of this transaction, settled when it is committed; 0: none */
     bool is_rereading;                    /* the source was opened again: what is still here comes once more */

@@ -15,6 +15,13 @@ bool ow_relay_gathers(const struct ow_relay *relay)
     return relay->source->ops->is_log && !relay->broker->ops->has_transactions;
 }
 
+bool ow_relay_may_confirm(const struct ow_relay *relay)
+{
+    /* Before it is resumed a log does not know what is on record; another relay may have been further. */
+    return relay->source_is_open && (relay->is_resumed || !relay->source->ops->is_log) &&
+           (relay->broker_is_open || !relay->source->is_recorded);
+}
+
 /* 1: on record, or nobody but the source records it; 0: not now; < 0: the broker failed. */
 static int record(struct ow_relay *relay, struct ow_position position, struct ow_error *err)
 {
@@ -27,6 +34,7 @@ static int record(struct ow_relay *relay, struct ow_position position, struct ow
     /* Never back: whoever had the source meanwhile may be further, and so may what the source has forgotten. */
     if (ow_position_compare(position, relay->stored) <= 0)
         return 1;
+    relay->offered = position;
     if (!broker->ops->has_transactions)
         r = broker->ops->record_position(broker, relay->identity.data, position, err);
     else {
@@ -49,9 +57,8 @@ int ow_relay_forget_record(struct ow_relay *relay, struct ow_error *err)
         return 0;
     int r = broker->ops->has_transactions ? broker->ops->txn_begin(broker, err) : 0;
     if (r == 0)
-        r = broker->ops->has_transactions
-                ? broker->ops->txn_commit(broker, relay->identity.data, none, err)
-                : broker->ops->record_position(broker, relay->identity.data, none, err);
+        r = broker->ops->has_transactions ? broker->ops->txn_commit(broker, relay->identity.data, none, err)
+                                          : broker->ops->record_position(broker, relay->identity.data, none, err);
     if (r < 0 && r != OW_EAGAIN) /* it may have nowhere to keep one, and so has none */
         return ow_relay_broker_failed(relay, err);
     relay->stored = none;
@@ -61,7 +68,7 @@ int ow_relay_forget_record(struct ow_relay *relay, struct ow_error *err)
 
 static bool is_time_to_confirm(const struct ow_relay *relay)
 {
-    if (relay->confirming_count == 0 || !relay->source_is_open || ow_relay_now_ms(relay) < relay->source_due_ms)
+    if (relay->confirming_count == 0 || !ow_relay_may_confirm(relay) || ow_relay_now_ms(relay) < relay->source_due_ms)
         return false;
     return !ow_relay_gathers(relay) || relay->is_draining ||
            relay->confirming_count >= (relay->window.limits.count_max + 1) / 2 ||

@@ -119,6 +119,15 @@ static bool keeps_position(const struct ow_relay *relay)
     return relay->broker->ops->has_transactions || relay->source->is_recorded;
 }
 
+void ow_relay_forget_read(struct ow_relay *relay)
+{
+    ow_window_clear(&relay->window);
+    ow_message_free(relay->spare);
+    relay->spare = NULL;
+    relay->confirming_count = 0;
+    relay->newest = relay->stored = (struct ow_position){0};
+}
+
 /* Opened again, a source yields once more what was not confirmed. What is in the window stays ours and is
    passed over then, unless the source is another one now, or another relay has worked on it since. */
 static int open_source(struct ow_relay *relay, struct ow_error *err)
@@ -136,11 +145,7 @@ static int open_source(struct ow_relay *relay, struct ow_error *err)
     }
     if (r == OW_ESTANDBY || (r == 0 && !is_ours)) {
         ow_relay_close_broker(relay); /* it forgets what was in flight */
-        ow_window_clear(&relay->window);
-        ow_message_free(relay->spare);
-        relay->spare = NULL;
-        relay->confirming_count = 0;
-        relay->newest = (struct ow_position){0};
+        ow_relay_forget_read(relay);
     }
     if (r < 0) {
         ow_relay_close_source(relay);
@@ -154,6 +159,21 @@ static int open_source(struct ow_relay *relay, struct ow_error *err)
     relay->is_rereading = is_ours;
     relay->is_dry = relay->is_standing_by = relay->is_resumed = false;
     return 0;
+}
+
+/* Another relay has come and gone if the position is none of ours. What is in the window may be dealt with, and so far
+   back that the broker has forgotten it; or, where a relay that had been followed has put the position back, the source
+   begins before it. All of it that is still to come is read again. */
+static void forget_if_followed(struct ow_relay *relay)
+{
+    int order = ow_position_compare(relay->known, relay->stored);
+    bool is_ours = order == 0 ||
+                   (!relay->broker->ops->has_transactions && ow_position_compare(relay->known, relay->offered) == 0);
+    if (is_ours || (relay->is_resumed && order > 0)) /* while the source is open nobody else has it */
+        return;
+    ow_relay_forget_read(relay);
+    if (relay->is_resumed)
+        ow_relay_close_source(relay);
 }
 
 static int open_broker(struct ow_relay *relay, struct ow_error *err)
@@ -171,6 +191,7 @@ static int open_broker(struct ow_relay *relay, struct ow_error *err)
         ow_relay_close_broker(relay);
         return r;
     }
+    forget_if_followed(relay);
     relay->stored = relay->known;
     return 0;
 }
@@ -220,7 +241,7 @@ int ow_relay_open_both(struct ow_relay *relay, struct ow_error *err)
         if (r < 0)
             return ow_relay_source_failed(relay, err);
     }
-    return 1;
+    return relay->source_is_open;
 }
 
 int ow_relay_start(struct ow_relay *relay, struct ow_error *err)

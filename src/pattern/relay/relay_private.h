@@ -42,6 +42,8 @@ void ow_relay_tell_trouble(struct ow_relay *relay, const struct ow_error *err);
 void ow_relay_tell_back(struct ow_relay *relay);
 void ow_relay_close_source(struct ow_relay *relay);
 void ow_relay_close_broker(struct ow_relay *relay);
+/* What was read and is not confirmed comes again from the source. The broker, which may have some of it, is closed. */
+void ow_relay_forget_read(struct ow_relay *relay);
 /* 0: it is taken care of, and is tried again later. */
 int ow_relay_source_failed(struct ow_relay *relay, const struct ow_error *err);
 int ow_relay_broker_failed(struct ow_relay *relay, const struct ow_error *err);
@@ -51,6 +53,8 @@ int ow_relay_open_both(struct ow_relay *relay, struct ow_error *err);
 /* relay_confirm.c */
 /* Whether confirmed messages wait for more: to confirm them costs a write. With transactions it is done already. */
 bool ow_relay_gathers(const struct ow_relay *relay);
+/* Whether both sides are there that it takes. */
+bool ow_relay_may_confirm(const struct ow_relay *relay);
 int ow_relay_confirm(struct ow_relay *relay, struct ow_error *err);
 /* The source has gone back: what the broker has on record is of another life of it, and counts no more. */
 int ow_relay_forget_record(struct ow_relay *relay, struct ow_error *err);

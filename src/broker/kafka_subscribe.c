@@ -1,0 +1,534 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include "base/units.h"
+#include "broker/kafka_subscribe.h"
+
+enum {
+    BATCH_RECORDS = 512,
+    SERVE_MS = 20,   /* how long records are given out without a look at what else there is */
+    POLL_MS = 60000, /* Kafka gives up a member that asks for nothing for 5 minutes */
+};
+
+static struct ow_kafka_subscriber *self_of(struct ow_subscriber *subscriber)
+{
+    return (struct ow_kafka_subscriber *)subscriber;
+}
+
+/* --- what is not a record ----------------------------------------------------------------------------- */
+
+static void deny(struct ow_kafka_subscriber *s, const char *what, const char *name)
+{
+    if (s->error.code == 0)
+        (void)ow_error_set(&s->error, OW_EDENIED, "%s: %s %s: this user may not read it", s->settings.text, what,
+                           name ? name : "");
+}
+
+static void take_error(struct ow_kafka_subscriber *s, rd_kafka_event_t *event)
+{
+    rd_kafka_resp_err_t code = rd_kafka_event_error(event);
+    const char *text = rd_kafka_event_error_string(event);
+    if (code == RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART) {
+        const char *name = strstr(text, "available: ");
+        size_t size = name ? strcspn(name + 11, ":") : 0;
+        (void)snprintf(s->absent, sizeof s->absent, "topic %.*s is not there yet", (int)size, name ? name + 11 : "");
+    } else if (code == RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED) {
+        if (s->error.code == 0)
+            (void)ow_error_set(&s->error, OW_EDENIED, "%s: this user may not read a topic: %s", s->settings.text, text);
+    } else if (code == RD_KAFKA_RESP_ERR_GROUP_AUTHORIZATION_FAILED) {
+        if (s->group)
+            deny(s, "group", s->group);
+    } else if (code != RD_KAFKA_RESP_ERR__MAX_POLL_EXCEEDED) { /* of which LOST tells */
+        (void)ow_kafka_client_note(&s->client, &s->settings, event);
+    }
+}
+
+static void take_event(struct ow_kafka_subscriber *s, rd_kafka_event_t *event)
+{
+    switch (rd_kafka_event_type(event)) {
+    case RD_KAFKA_EVENT_REBALANCE:
+        ow_kafka_group_rebalance(s, event);
+        break;
+    case RD_KAFKA_EVENT_OFFSET_COMMIT:
+        ow_kafka_group_committed(s, event);
+        break;
+    case RD_KAFKA_EVENT_ERROR:
+        take_error(s, event);
+        break;
+    default:
+        (void)ow_kafka_client_note(&s->client, &s->settings, event);
+        break;
+    }
+}
+
+/* All but records. */
+static int serve(struct ow_kafka_subscriber *s, struct ow_error *err)
+{
+    uint64_t rung;
+    rd_kafka_event_t *event;
+    /* Before the queues are looked at: what comes after that rings again. */
+    if (read(s->client.event_fd, &rung, sizeof rung) < 0) {
+        /* It did not ring. */
+    }
+    while ((event = rd_kafka_queue_poll(s->client.queue, 0))) {
+        take_event(s, event);
+        rd_kafka_event_destroy(event);
+    }
+    s->served_ms = ow_clock_monotonic_ms();
+    if (s->has_unsettled && !s->is_committing && s->served_ms >= s->commit_due_ms)
+        ow_kafka_group_commit(s);
+    int r = s->error.code == 0 ? ow_kafka_client_fatal(&s->client, &s->settings, &s->error) : 0;
+    if (r == 0 && !s->group && s->served_ms >= s->look_due_ms)
+        r = ow_kafka_alone_look(s, false, &s->error);
+    (void)r;
+    if (s->error.code == 0)
+        return 0;
+    *err = s->error;
+    s->error = (struct ow_error){0};
+    return err->code;
+}
+
+/* --- exceptions --------------------------------------------------------------------------------------- */
+
+/* Settled at once, so that what comes while no member is there is not passed over. */
+static void keep_start(struct ow_kafka_subscriber *s, struct ow_kafka_place *p, int64_t offset)
+{
+    p->keeps_start = false;
+    if (s->group && p->settled < 0) {
+        p->settled = offset;
+        s->has_unsettled = true;
+    }
+}
+
+/* A record of librdkafka's that is none. */
+static int take_exception(struct ow_kafka_subscriber *s, struct ow_kafka_place *p, const rd_kafka_message_t *m,
+                          struct ow_error *err)
+{
+    switch (m->err) {
+    case RD_KAFKA_RESP_ERR__PARTITION_EOF:
+        p->has_met_end = true;
+        if (p->keeps_start)
+            keep_start(s, p, m->offset);
+        if (m->offset > p->next)
+            p->next = m->offset;
+        return 0;
+    case RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED:
+        return ow_error_set(err, OW_EDENIED, "%s: topic %s: this user may not read it", s->settings.text, p->topic);
+    default:
+        (void)snprintf(s->lasting, sizeof s->lasting, "%s, partition %d: %s", p->topic, (int)p->partition,
+                       rd_kafka_message_errstr(m));
+        return 0;
+    }
+}
+
+/* --- giving out --------------------------------------------------------------------------------------- */
+
+static int read_headers(struct ow_kafka_subscriber *s, const rd_kafka_message_t *m, struct ow_message *to,
+                        struct ow_error *err)
+{
+    rd_kafka_headers_t *headers = NULL;
+    if (rd_kafka_message_headers(m, &headers) != RD_KAFKA_RESP_ERR_NO_ERROR)
+        return 0;
+    size_t count = rd_kafka_header_cnt(headers);
+    if (count > s->header_capacity) {
+        struct ow_header *grown = reallocarray(s->headers, count, sizeof *grown);
+        if (!grown)
+            return ow_error_set(err, OW_ENOMEM, "out of memory");
+        s->headers = grown;
+        s->header_capacity = count;
+    }
+    bool has_id = false;
+    size_t skipped = 0;
+    for (size_t i = 0; i < count; i++) {
+        const char *name = NULL;
+        const void *value = NULL;
+        size_t size = 0;
+        if (rd_kafka_header_get_all(headers, i, &name, &value, &size) != RD_KAFKA_RESP_ERR_NO_ERROR)
+            break;
+        s->headers[i] = (struct ow_header){ow_bytes_of(name), {value, size}};
+        if (!has_id && value && strcmp(name, "id") == 0) {
+            has_id = true;
+            skipped = i == 0;
+            to->id = s->headers[i].value;
+        }
+    }
+    to->headers = s->headers + skipped;
+    to->header_count = count - skipped;
+    return 0;
+}
+
+static struct ow_bytes bytes_of(const void *data, size_t size)
+{
+    return data ? (struct ow_bytes){data, size} : OW_NULL_BYTES;
+}
+
+static int give(struct ow_kafka_subscriber *s, struct ow_kafka_place *p, rd_kafka_message_t *m, struct ow_record *ret,
+                struct ow_error *err)
+{
+    rd_kafka_timestamp_type_t type;
+    int64_t time_ms = rd_kafka_message_timestamp(m, &type);
+    struct ow_record record = {.partition = p->partition, .offset = m->offset};
+    record.time_type = type == RD_KAFKA_TIMESTAMP_CREATE_TIME       ? OW_TIME_CREATED
+                       : type == RD_KAFKA_TIMESTAMP_LOG_APPEND_TIME ? OW_TIME_APPENDED
+                                                                    : OW_TIME_UNKNOWN;
+    record.message = (struct ow_message){.topic = ow_bytes_of(p->topic),
+                                         .key = bytes_of(m->key, m->key_len),
+                                         .payload = bytes_of(m->payload, m->len),
+                                         .time_ms = time_ms};
+    int r = read_headers(s, m, &record.message, err);
+    if (r < 0)
+        return r;
+    if (p->keeps_start)
+        keep_start(s, p, m->offset);
+    p->next = m->offset + 1;
+    s->lasting[0] = '\0';
+    s->client.is_down = false;
+    s->given = m;
+    *ret = record;
+    return 1;
+}
+
+/* 1: it is given out; 0: it is dealt with otherwise. */
+static int judge(struct ow_kafka_subscriber *s, rd_kafka_message_t *m, bool is_kept, struct ow_record *ret,
+                 struct ow_error *err)
+{
+    int r = 0;
+    struct ow_kafka_place *p = ow_kafka_place_of(s, m);
+    bool is_stale = !p || (!is_kept && p->stale_batch == s->batch_number);
+    if (!is_stale && p->is_paused) {
+        if (ow_kafka_place_keep(s, p, m) == 0)
+            return 0;
+        r = ow_error_set(err, OW_ENOMEM, "out of memory");
+    } else if (!is_stale && m->err != RD_KAFKA_RESP_ERR_NO_ERROR) {
+        r = take_exception(s, p, m, err);
+    } else if (!is_stale && m->offset >= p->next && m->offset >= p->least) {
+        r = give(s, p, m, ret, err);
+    }
+    if (r != 1)
+        rd_kafka_message_destroy(m);
+    return r;
+}
+
+static bool fill(struct ow_kafka_subscriber *s)
+{
+    s->batch_number++;
+    ssize_t n = rd_kafka_consume_batch_queue(s->records, 0, s->batch, BATCH_RECORDS);
+    s->batch_first = 0;
+    s->batch_count = n > 0 ? (size_t)n : 0;
+    s->may_have_more = s->batch_count == BATCH_RECORDS;
+    return s->batch_count > 0;
+}
+
+static int subscriber_next(struct ow_subscriber *subscriber, struct ow_record *ret, struct ow_error *err)
+{
+    struct ow_kafka_subscriber *s = self_of(subscriber);
+    if (s->given)
+        rd_kafka_message_destroy(s->given);
+    s->given = NULL;
+    bool has_served = s->is_held || ow_clock_monotonic_ms() >= s->served_ms + SERVE_MS;
+    int r = has_served ? serve(s, err) : 0;
+    if (r == 0 && s->is_held) {
+        /* An empty queue: it only says that we live. */
+        rd_kafka_message_t *none;
+        (void)rd_kafka_consume_batch_queue(s->nothing, 0, &none, 1);
+        return 0;
+    }
+    while (r == 0) {
+        rd_kafka_message_t *m = s->kept_places > 0 ? ow_kafka_place_kept(s) : NULL;
+        bool is_kept = m != NULL;
+        if (!m && s->batch_first == s->batch_count) {
+            r = has_served ? 0 : serve(s, err);
+            has_served = true;
+            if (r < 0 || !fill(s))
+                return r;
+        }
+        if (!m)
+            m = s->batch[s->batch_first++];
+        r = judge(s, m, is_kept, ret, err);
+    }
+    return r;
+}
+
+static bool has_all(struct ow_kafka_subscriber *s, struct ow_kafka_place *p)
+{
+    int64_t low = 0, high = -1;
+    if (p->has_met_end)
+        return true;
+    if (p->end_at_open < 0 && s->group &&
+        rd_kafka_get_watermark_offsets(s->client.rk, p->topic, p->partition, &low, &high) ==
+            RD_KAFKA_RESP_ERR_NO_ERROR &&
+        high >= 0)
+        p->end_at_open = high;
+    return p->end_at_open >= 0 && p->next >= p->end_at_open;
+}
+
+static int subscriber_is_at_end(struct ow_subscriber *subscriber, struct ow_error *err)
+{
+    struct ow_kafka_subscriber *s = self_of(subscriber);
+    if (s->absent[0])
+        return ow_error_set(err, OW_ENOTFOUND, "%s: %s", s->settings.text, s->absent);
+    if (!s->has_assignment)
+        return 0;
+    for (size_t i = 0; i < s->place_count; i++)
+        if (!has_all(s, s->places[i]))
+            return 0;
+    return 1;
+}
+
+static void subscriber_wait(struct ow_subscriber *subscriber, struct ow_wait *wait)
+{
+    struct ow_kafka_subscriber *s = self_of(subscriber);
+    if (s->error.code != 0)
+        ow_wait_until(wait, 0);
+    if (!s->is_held && (s->may_have_more || s->batch_first < s->batch_count || s->kept_places > 0))
+        ow_wait_until(wait, 0);
+    if (s->has_unsettled && !s->is_committing)
+        ow_wait_until(wait, s->commit_due_ms);
+    if (!s->group)
+        ow_wait_until(wait, s->look_due_ms);
+    ow_wait_until(wait, s->served_ms + POLL_MS);
+    ow_wait_add(wait, s->client.event_fd, POLLIN);
+}
+
+static const char *subscriber_trouble(struct ow_subscriber *subscriber)
+{
+    struct ow_kafka_subscriber *s = self_of(subscriber);
+    if (s->client.is_down)
+        (void)snprintf(s->trouble, sizeof s->trouble, "cannot reach %s: %s", s->settings.text, s->client.reason);
+    else if (s->absent[0] || s->lasting[0])
+        (void)snprintf(s->trouble, sizeof s->trouble, "%s: %s", s->settings.text,
+                       s->absent[0] ? s->absent : s->lasting);
+    else
+        return NULL;
+    return s->trouble;
+}
+
+/* --- the caller's say --------------------------------------------------------------------------------- */
+
+static int subscriber_settle(struct ow_subscriber *subscriber, struct ow_bytes topic, uint32_t partition,
+                             int64_t offset, struct ow_error *err)
+{
+    struct ow_kafka_subscriber *s = self_of(subscriber);
+    if (!s->group) /* nothing is remembered */
+        return 0;
+    struct ow_kafka_place *p = ow_kafka_place_find(s, topic, (int32_t)partition);
+    if (!p)
+        return ow_error_set(err, OW_ESTANDBY, "%.*s, partition %u: another member of group %s has it", OW_PRINT(topic),
+                            partition, s->group);
+    if (offset + 1 <= p->settled)
+        return 0;
+    p->settled = offset + 1;
+    p->keeps_start = false;
+    if (!s->has_unsettled && s->commit_due_ms < s->served_ms)
+        s->commit_due_ms = s->served_ms + OW_KAFKA_COMMIT_MS;
+    s->has_unsettled = true;
+    return 0;
+}
+
+static int subscriber_flush(struct ow_subscriber *subscriber, int timeout_ms, struct ow_error *err)
+{
+    struct ow_kafka_subscriber *s = self_of(subscriber);
+    return s->group ? ow_kafka_group_flush(s, timeout_ms, err) : 0;
+}
+
+static int pause_or_resume(struct ow_subscriber *subscriber, struct ow_bytes topic, uint32_t partition, bool is_paused)
+{
+    struct ow_kafka_subscriber *s = self_of(subscriber);
+    if (!topic.data) {
+        s->is_held = is_paused;
+        return 0;
+    }
+    struct ow_kafka_place *p = ow_kafka_place_find(s, topic, (int32_t)partition);
+    if (!p)
+        return OW_ENOTFOUND;
+    ow_kafka_place_pause(s, p, is_paused);
+    return 0;
+}
+
+static int subscriber_pause(struct ow_subscriber *subscriber, struct ow_bytes topic, uint32_t partition)
+{
+    return pause_or_resume(subscriber, topic, partition, true);
+}
+
+static int subscriber_resume(struct ow_subscriber *subscriber, struct ow_bytes topic, uint32_t partition)
+{
+    return pause_or_resume(subscriber, topic, partition, false);
+}
+
+static int subscriber_seek(struct ow_subscriber *subscriber, struct ow_bytes topic, uint32_t partition, int64_t offset,
+                           struct ow_error *err)
+{
+    struct ow_kafka_subscriber *s = self_of(subscriber);
+    struct ow_kafka_place *p = ow_kafka_place_find(s, topic, (int32_t)partition);
+    if (!p)
+        return ow_error_set(err, OW_ENOTFOUND, "%.*s, partition %u: there is no such partition here", OW_PRINT(topic),
+                            partition);
+    if (offset < 0)
+        return ow_kafka_place_seek(s, p, offset == OW_OFFSET_END ? RD_KAFKA_OFFSET_END : RD_KAFKA_OFFSET_BEGINNING,
+                                   err);
+    return ow_kafka_place_seek(s, p, offset, err);
+}
+
+static int subscriber_look(struct ow_subscriber *subscriber, struct ow_bytes topic, uint32_t partition,
+                           struct ow_standing *ret)
+{
+    struct ow_kafka_subscriber *s = self_of(subscriber);
+    const struct ow_kafka_place *p = ow_kafka_place_find(s, topic, (int32_t)partition);
+    int64_t low = 0, high = -1;
+    if (!p)
+        return OW_ENOTFOUND;
+    if (rd_kafka_get_watermark_offsets(s->client.rk, p->topic, p->partition, &low, &high) != RD_KAFKA_RESP_ERR_NO_ERROR)
+        high = -1;
+    *ret = (struct ow_standing){.next = p->next, .end = high < 0 ? -1 : high, .settled = p->durable};
+    return 0;
+}
+
+/* --- open and close ----------------------------------------------------------------------------------- */
+
+static int open_client(struct ow_kafka_subscriber *s, struct ow_error *err)
+{
+    static const uint64_t one = 1;
+    char why[512], session[16];
+    rd_kafka_conf_t *conf = NULL;
+    (void)snprintf(session, sizeof session, "%u", s->session_ms);
+    const struct ow_kafka_pair extra[] = {{"group.id", s->group ? s->group : "onewrite-alone"},
+                                          {s->session_ms ? "session.timeout.ms" : NULL, session},
+                                          {NULL, NULL}};
+    s->client.event_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    if (s->client.event_fd < 0)
+        return ow_error_set(err, OW_ENOMEM, "out of descriptors");
+    int r = ow_kafka_settings_conf(&s->settings, extra, &conf, err);
+    if (r < 0)
+        return r;
+    int events = RD_KAFKA_EVENT_REBALANCE | RD_KAFKA_EVENT_OFFSET_COMMIT | RD_KAFKA_EVENT_ERROR;
+    rd_kafka_conf_set_events(conf, s->settings.token_file ? events | RD_KAFKA_EVENT_OAUTHBEARER_TOKEN_REFRESH : events);
+    rd_kafka_conf_set_log_cb(conf, NULL); /* what matters comes as an event */
+    s->client.rk = rd_kafka_new(RD_KAFKA_CONSUMER, conf, why, sizeof why);
+    if (!s->client.rk) {
+        rd_kafka_conf_destroy(conf);
+        return ow_error_set(err, OW_EINVALID, "%s: %s", s->settings.text, why);
+    }
+    (void)rd_kafka_poll_set_consumer(s->client.rk);
+    s->client.queue = rd_kafka_queue_get_consumer(s->client.rk);
+    s->records = rd_kafka_queue_new(s->client.rk);
+    s->nothing = rd_kafka_queue_new(s->client.rk);
+    rd_kafka_queue_io_event_enable(s->client.queue, s->client.event_fd, &one, sizeof one);
+    rd_kafka_queue_io_event_enable(s->records, s->client.event_fd, &one, sizeof one);
+    return 0;
+}
+
+static int subscriber_open(struct ow_subscriber *subscriber, struct ow_error *err)
+{
+    struct ow_kafka_subscriber *s = self_of(subscriber);
+    int r = open_client(s, err);
+    if (r == 0)
+        r = ow_kafka_client_reach(&s->client, &s->settings, err);
+    s->served_ms = ow_clock_monotonic_ms();
+    if (r < 0)
+        return r;
+    return s->group ? ow_kafka_group_join(s, err) : ow_kafka_alone_look(s, true, err);
+}
+
+static void close_client(struct ow_kafka_subscriber *s)
+{
+    if (s->group)
+        ow_kafka_group_leave(s);
+    while (s->batch_first < s->batch_count)
+        rd_kafka_message_destroy(s->batch[s->batch_first++]);
+    while (s->place_count > 0)
+        ow_kafka_place_remove(s, s->places[0]);
+    rd_kafka_queue_io_event_enable(s->client.queue, -1, NULL, 0);
+    rd_kafka_queue_io_event_enable(s->records, -1, NULL, 0);
+    rd_kafka_queue_destroy(s->nothing);
+    rd_kafka_queue_destroy(s->records);
+    rd_kafka_queue_destroy(s->client.queue);
+    rd_kafka_destroy_flags(s->client.rk, RD_KAFKA_DESTROY_F_NO_CONSUMER_CLOSE);
+}
+
+static void subscriber_close(struct ow_subscriber *subscriber)
+{
+    struct ow_kafka_subscriber *s = self_of(subscriber);
+    if (!s)
+        return;
+    if (s->given)
+        rd_kafka_message_destroy(s->given);
+    if (s->client.rk)
+        close_client(s);
+    if (s->client.event_fd >= 0)
+        (void)close(s->client.event_fd);
+    ow_kafka_settings_done(&s->settings);
+    for (size_t i = 0; s->topics && i < s->topic_count; i++)
+        free(s->topics[i]);
+    free(s->topics);
+    free(s->places);
+    free(s->headers);
+    free(s->batch);
+    free(s->group);
+    free(s);
+}
+
+static const struct ow_subscriber_ops subscriber_ops = {
+    .name = "kafka",
+    .open = subscriber_open,
+    .next = subscriber_next,
+    .settle = subscriber_settle,
+    .flush = subscriber_flush,
+    .is_at_end = subscriber_is_at_end,
+    .pause = subscriber_pause,
+    .resume = subscriber_resume,
+    .seek = subscriber_seek,
+    .look = subscriber_look,
+    .trouble = subscriber_trouble,
+    .wait = subscriber_wait,
+    .close = subscriber_close,
+};
+
+static bool copy_texts(struct ow_kafka_subscriber *s, const struct ow_subscriber_options *options)
+{
+    bool is_whole = true;
+    s->group = options->group ? strdup(options->group) : NULL;
+    s->topics = calloc(options->topic_count + 1, sizeof *s->topics);
+    s->batch = calloc(BATCH_RECORDS, sizeof(rd_kafka_message_t *));
+    if (!s->topics || !s->batch || (options->group && !s->group))
+        return false;
+    for (size_t i = 0; options->topics && i < options->topic_count; i++, s->topic_count++) {
+        s->topics[i] = strdup(options->topics[i]);
+        is_whole = is_whole && s->topics[i];
+    }
+    return is_whole;
+}
+
+int ow_kafka_subscriber_new(const struct ow_kafka_options *kafka, const struct ow_subscriber_options *options,
+                            struct ow_subscriber **ret, struct ow_error *err)
+{
+    char reason[OW_KAFKA_REASON_SIZE];
+    for (size_t i = 0; options->topics && i < options->topic_count; i++) {
+        ow_kafka_judge_topic(ow_bytes_of(options->topics[i]), reason, sizeof reason);
+        if (reason[0])
+            return ow_error_set(err, OW_EINVALID, "%s: %s", kafka->text ? kafka->text : "kafka://", reason);
+    }
+    if (options->group && !options->group[0])
+        return ow_error_set(err, OW_EINVALID, "the name of the group is empty");
+    int r = ow_kafka_options_check(kafka, err);
+    struct ow_kafka_subscriber *s = r == 0 ? calloc(1, sizeof *s) : NULL;
+    if (r < 0 || !s)
+        return r < 0 ? r : ow_error_set(err, OW_ENOMEM, "out of memory");
+    s->base.ops = &subscriber_ops;
+    s->client.event_fd = -1;
+    s->from = options->from;
+    s->session_ms = options->session_ms;
+    s->listener = options->listener;
+    s->context = options->context;
+    r = ow_kafka_settings_init_subscriber(&s->settings, kafka, err);
+    if (r == 0 && !copy_texts(s, options))
+        r = ow_error_set(err, OW_ENOMEM, "out of memory");
+    if (r < 0) {
+        subscriber_close(&s->base);
+        return r;
+    }
+    *ret = &s->base;
+    return 0;
+}
