@@ -68,7 +68,8 @@ struct ow_broker_ops {
 
     /* Without transactions, for a log: keeps this position of the source, for last_position() to give back
        (the latest that was recorded wins). May block for some seconds. NULL: the broker cannot keep it.
-       OW_EAGAIN: it has nowhere to keep it yet; after the next accepted message it has. */
+       OW_EAGAIN: it has nowhere to keep it yet; after the next accepted message it has, also when it was opened
+       again. */
     int (*record_position)(struct ow_broker *broker, const char *source, struct ow_position position,
                            struct ow_error *err);
     /* What keeps it from working just now, though it goes on by itself and forgets nothing; NULL: nothing does. While
@@ -79,13 +80,13 @@ struct ow_broker_ops {
 
 struct ow_broker {
     const struct ow_broker_ops *ops;
-};
     /* Set by whoever calls. A call that has to wait for a network (open, last_position, record_position and those of a
        transaction) calls it every now and then, so that what is due meanwhile gets done: at first every half second,
        while nothing is answered at longer intervals, never longer than 10 s. False: the caller will not wait any
        longer, and the call fails with OW_EUNREACHABLE. NULL: there is nothing to do. */
     bool (*meanwhile)(void *context);
     void *meanwhile_context;
+};
 
 /* --- the embedded journal (journal/) ------------------------------------------------------------------ */
 

@@ -11,6 +11,7 @@
 
 #include "base/units.h"
 #include "base/uuid.h"
+#include "codec/json.h"
 #include "codec/record_headers.h"
 #include "pattern/consumer/inbox.h"
 #include "sql.h"
