@@ -157,6 +157,19 @@ SELECT pg_try_advisory_lock(1869050983, hashtext($1::text || '/' || $2::bigint))
 -- name: lease_unlock
 SELECT pg_advisory_unlock(1869050983, hashtext($1::text || '/' || $2::bigint));
 
+-- One kind of relay on the table: $1 its own number, $2 that of the other kind. Whoever asks is alone while he does
+-- (a CASE is evaluated in its order), so that of two who begin together one is first.
+-- name: guard
+SELECT CASE WHEN EXISTS (SELECT FROM pg_locks
+                         WHERE locktype = 'advisory' AND classid = 1869050985 AND objid = $1::int AND objsubid = 2
+                           AND pid = pg_backend_pid()
+                           AND database = (SELECT oid FROM pg_database WHERE datname = current_database())) THEN true
+            WHEN pg_advisory_xact_lock(1869050985, 0) IS NULL THEN false
+            WHEN EXISTS (SELECT FROM pg_locks
+                         WHERE locktype = 'advisory' AND classid = 1869050985 AND objid = $2::int AND objsubid = 2 AND granted
+                           AND database = (SELECT oid FROM pg_database WHERE datname = current_database())) THEN false
+            ELSE pg_advisory_lock_shared(1869050985, $1::int) IS NOT NULL END;
+
 -- Relays that are connected, this one included: each holds this lock together with the others.
 -- name: relay_join
 SELECT pg_advisory_lock_shared(1869050983, 0);

@@ -46,3 +46,13 @@ SELECT count(*), min(time), coalesce(sum(length(payload)), 0) FROM onewrite_outb
 
 -- name: count_dead_letters
 SELECT count(*) FROM onewrite_dead_letter;
+
+-- name: losses
+SELECT (SELECT count(*) FROM onewrite_outbox WHERE accepted_at IS NULL), (SELECT count(*) FROM onewrite_dead_letter);
+
+-- name: drop
+BEGIN IMMEDIATE;
+DROP TABLE onewrite_outbox;
+DROP TABLE onewrite_dead_letter;
+DROP TABLE onewrite_meta;
+COMMIT

@@ -12,6 +12,7 @@
 #include "broker/journal/journal.h"
 #include "cmd/output.h"
 #include "cmd/places.h"
+#include "cmd/status_postgres.h"
 #include "sql.h"
 #include "store/migrate.h"
 #include "store/postgres.h"
@@ -25,17 +26,11 @@ struct outbox_status {
     bool relay_is_at_work;
 };
 
-struct lease {
-    char name[64], holder[96];
-    int64_t epoch, left_ms;
-};
-
 /* What was read of one place; which member counts, the scheme says. */
 struct reading {
     bool is_good;
     struct outbox_status outbox;
-    struct lease leases[OW_OUTBOX_SHARDS_MAX];
-    size_t lease_count;
+    struct ow_postgres_status postgres;
     struct ow_journal_status journal;
     int64_t file_bytes, file_time_ms;
 };
@@ -91,34 +86,6 @@ static int read_outbox(const struct ow_url *url, struct outbox_status *ret, stru
     return r;
 }
 
-static void copy_text(struct ow_bytes from, char *to, size_t size)
-{
-    (void)snprintf(to, size, "%.*s", (int)(from.size < size ? from.size : size - 1), from.data ? from.data : "");
-}
-
-static int read_leases(struct ow_store *store, struct reading *ret, struct ow_error *err)
-{
-    struct ow_statement *statement = NULL;
-    struct ow_value row[4];
-    int r = store->ops->prepare(store, ow_sql_pg_outbox_status_leases, &statement, err);
-    if (r == 0)
-        r = store->ops->start(statement, NULL, 0, err);
-    while (r == 0 && (r = store->ops->row(statement, row, 4, err)) == 1) {
-        struct lease *lease = &ret->leases[ret->lease_count];
-        r = 0;
-        if (ret->lease_count == OW_OUTBOX_SHARDS_MAX)
-            continue;
-        copy_text(row[0].bytes, lease->name, sizeof lease->name);
-        copy_text(row[1].bytes, lease->holder, sizeof lease->holder);
-        lease->epoch = row[2].integer;
-        lease->left_ms = row[3].integer;
-        ret->outbox.relay_is_at_work |= lease->left_ms > 0;
-        ret->lease_count++;
-    }
-    store->ops->discard(statement);
-    return r;
-}
-
 static int read_postgres_counts(struct ow_store *store, struct outbox_status *ret, struct ow_error *err)
 {
     OW_CLEANUP(ow_buf_done) struct ow_buf keep = {0};
@@ -134,7 +101,7 @@ static int read_postgres_counts(struct ow_store *store, struct outbox_status *re
     return ow_store_query_integer(store, ow_sql_pg_outbox_count_dead_letters, NULL, 0, 0, &ret->dead_letters, err);
 }
 
-static int read_postgres(const struct ow_url *url, struct reading *ret, struct ow_error *err)
+static int read_postgres(const struct ow_url *url, const char *slots, struct reading *ret, struct ow_error *err)
 {
     OW_CLEANUP(ow_store_cleanup) struct ow_store *store = NULL;
     struct ow_postgres_options how = {.url = url->path, .shown = url->text};
@@ -150,7 +117,8 @@ static int read_postgres(const struct ow_url *url, struct reading *ret, struct o
     if (r == 0)
         r = read_postgres_counts(store, &ret->outbox, err);
     if (r == 0)
-        r = read_leases(store, ret, err);
+        r = ow_postgres_status_read(store, slots, &ret->postgres, err);
+    ret->outbox.relay_is_at_work = ow_postgres_status_is_at_work(&ret->postgres);
     store->ops->rollback(store);
     return r;
 }
@@ -166,13 +134,13 @@ static int read_file(const struct ow_url *url, struct reading *ret, struct ow_er
     return 0;
 }
 
-static int read_place(const struct ow_url *url, struct reading *ret, struct ow_error *err)
+static int read_place(const struct ow_url *url, const char *slots, struct reading *ret, struct ow_error *err)
 {
     switch (url->scheme->id) {
     case OW_SCHEME_SQLITE:
         return read_outbox(url, &ret->outbox, err);
     case OW_SCHEME_POSTGRES:
-        return read_postgres(url, ret, err);
+        return read_postgres(url, slots, ret, err);
     case OW_SCHEME_JOURNAL:
         return ow_journal_status_read(url->path, &ret->journal, err);
     case OW_SCHEME_FILE:
@@ -195,11 +163,6 @@ static const struct ow_column outbox_columns[] = {
     {"dead_letters", OW_COLUMN_NUMBER},
     {"relay_at_work", OW_COLUMN_BOOL},
     {"schema_version", OW_COLUMN_NUMBER},
-};
-
-static const struct ow_column lease_columns[] = {
-    {"store", OW_COLUMN_TEXT},   {"lease", OW_COLUMN_TEXT},       {"holder", OW_COLUMN_TEXT},
-    {"epoch", OW_COLUMN_NUMBER}, {"left_ms", OW_COLUMN_DURATION},
 };
 
 static const struct ow_column journal_columns[] = {
@@ -250,14 +213,12 @@ static void print_outbox(struct ow_output *out, const struct ow_place *place, co
 
 static void print_leases(struct ow_output *out, const struct ow_place *place, const struct reading *reading)
 {
-    for (size_t i = 0; i < reading->lease_count; i++) {
-        const struct lease *lease = &reading->leases[i];
-        ow_output_text(out, place->name);
-        ow_output_text(out, lease->name);
-        ow_output_text(out, lease->holder);
-        ow_output_number(out, lease->epoch);
-        ow_output_number(out, lease->left_ms);
-    }
+    ow_postgres_status_print_leases(out, place->name, &reading->postgres);
+}
+
+static void print_slots(struct ow_output *out, const struct ow_place *place, const struct reading *reading)
+{
+    ow_postgres_status_print_slots(out, place->name, &reading->postgres);
 }
 
 static void print_journal(struct ow_output *out, const struct ow_place *place, const struct reading *reading)
@@ -334,24 +295,40 @@ static const struct {
     size_t column_count;
     void (*print)(struct ow_output *out, const struct ow_place *place, const struct reading *reading);
 } sections[] = {
-    {"outbox", COLUMNS(outbox_columns), print_outbox},    {"lease", COLUMNS(lease_columns), print_leases},
-    {"journal", COLUMNS(journal_columns), print_journal}, {"partition", COLUMNS(partition_columns), print_partitions},
-    {"group", COLUMNS(group_columns), print_groups},      {"source", COLUMNS(source_columns), print_sources},
-    {"file", COLUMNS(file_columns), print_file},
+    {"outbox", COLUMNS(outbox_columns), print_outbox},           {"slot", COLUMNS(ow_slot_columns), print_slots},
+    {"lease", COLUMNS(ow_lease_columns), print_leases},          {"journal", COLUMNS(journal_columns), print_journal},
+    {"partition", COLUMNS(partition_columns), print_partitions}, {"group", COLUMNS(group_columns), print_groups},
+    {"source", COLUMNS(source_columns), print_sources},          {"file", COLUMNS(file_columns), print_file},
 };
 
 /* --- the command --------------------------------------------------------------------------------------- */
 
+/* The slots that relays of a configuration name, of this store. */
+static int list_slots(const struct ow_places *places, const struct ow_place *place, struct ow_buf *to,
+                      struct ow_error *err)
+{
+    ow_buf_clear(to);
+    ow_buf_add_text(to, "");
+    for (size_t i = 0; places->config && i < places->config->relay_count; i++) {
+        const struct ow_config_relay *relay = &places->config->relays[i];
+        if (relay->slot && &relay->store->url == place->url)
+            ow_buf_printf(to, "%s%s", to->size ? "," : "", relay->slot);
+    }
+    return ow_buf_check(to, err);
+}
+
 /* Reads all that can be read; the first error is kept, and of a configuration every one is printed. */
 static int read_all(const struct ow_places *places, struct reading *readings, struct ow_error *err)
 {
+    OW_CLEANUP(ow_buf_done) struct ow_buf slots = {0};
     int first = 0;
     for (size_t i = 0; i < places->count; i++) {
         const struct ow_place *place = &places->items[i];
         struct ow_error problem = {0};
         if (places->config && (place->url->scheme->id == OW_SCHEME_STDOUT || place->url->scheme->id == OW_SCHEME_KAFKA))
             continue;
-        int r = read_place(place->url, &readings[i], &problem);
+        int r = list_slots(places, place, &slots, &problem);
+        r = r == 0 ? read_place(place->url, slots.data ? slots.data : "", &readings[i], &problem) : r;
         readings[i].is_good = r == 0;
         if (r < 0 && places->config)
             ow_complain("%s: %s", place->name, problem.text);
@@ -377,6 +354,7 @@ static int run(const void *options, char *const *arguments, size_t count, struct
         return ow_error_set(err, OW_ENOMEM, "out of memory");
     read = read_all(&places, readings, err);
     if (read < 0 && !places.config) {
+        ow_postgres_status_done(&readings[0].postgres);
         free(readings);
         return read;
     }
@@ -387,10 +365,13 @@ static int run(const void *options, char *const *arguments, size_t count, struct
             if (readings[i].is_good)
                 sections[s].print(&out, &places.items[i], &readings[i]);
     }
-    for (size_t i = 0; i < places.count; i++)
-        ow_journal_status_done(&readings[i].journal);
-    free(readings);
     int r = ow_output_finish(&out, err);
+    for (size_t i = 0; i < places.count; i++) {
+        ow_postgres_status_warn(&places.items[i], &readings[i].postgres);
+        ow_postgres_status_done(&readings[i].postgres);
+        ow_journal_status_done(&readings[i].journal);
+    }
+    free(readings);
     return r < 0 ? r : ow_error_exit_status(read);
 }
 
@@ -406,6 +387,7 @@ static const struct ow_argument arguments[] = {
 
 static const struct ow_example examples[] = {
     {"onewrite status sqlite:shop.db", "how many messages wait in the outbox, and since when"},
+    {"onewrite status postgres://localhost/shop", "and how much of its log the server keeps for the relay"},
     {"onewrite status journal:bus.db -o jsonl", "topics, groups and how far they are behind, an object a line"},
     {0},
 };
@@ -416,10 +398,16 @@ const struct ow_command ow_command_status = {
     .arguments = arguments,
     .description =
         "Of an outbox: the messages that wait, the age of the oldest, the bytes of their payloads, the dead letters, "
-        "and whether a relay is at work on it. Of a journal: its topics and partitions with the first offset that is "
+        "and whether a relay is at work on it; in PostgreSQL also the replication slots of onewrite (who reads, how "
+        "much of "
+        "the log the server keeps for it, how far it lags, how long nobody has read, and the position on record), and "
+        "who holds the leases by polling. A slot that keeps much for nobody, or is lost, is named on standard error "
+        "with "
+        "what to do. Of a journal: its topics and partitions with the first offset that is "
         "there and the next one to come, the consumer groups with their lag, the positions of its sources, and its "
         "size. Of a file: its size and when it was written last.\n\n"
-        "With -o jsonl each line is an object with a member \"kind\": outbox, lease, journal, partition, group, source "
+        "With -o jsonl each line is an object with a member \"kind\": outbox, slot, lease, journal, partition, group, "
+        "source "
         "or "
         "file. Nothing is changed or locked.",
     .examples = examples,

@@ -10,6 +10,7 @@
 #include "base/crash.h"
 #include "base/units.h"
 #include "base/uuid.h"
+#include "source/postgres_guard.h"
 #include "sql.h"
 
 enum {
@@ -185,6 +186,8 @@ static int connect_store(struct ow_pg_outbox *o, struct ow_error *err)
     r = ow_schema_identity(o->store, &o->identity, err);
     if (r == 0 && !ow_bytes_equal(ow_buf_bytes(&before), ow_buf_bytes(&o->identity)))
         clear_entries(o); /* another database: the relay starts afresh too */
+    if (r == 0)
+        r = ow_pg_guard_take(o->conn, o->shown, OW_PG_GUARD_POLLING, err);
     if (r == 0)
         r = prepare_all(o, err);
     if (r == 0)

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "base/crash.h"
+#include "source/postgres_guard.h"
 #include "source/postgres_log.h"
 
 static const char MARK_BEGUN[] = "begun", MARK_DONE[] = "done";
@@ -131,6 +132,8 @@ int ow_pg_log_open(struct ow_source *source, struct ow_error *err)
         r = settle_names(log, err);
     if (r == 0)
         r = ow_pg_side_lock(&log->side, log->slot, err);
+    if (r == 0 && log->own_outbox >= 0)
+        r = ow_pg_guard_take(log->side.conn, log->shown, OW_PG_GUARD_LOG, err);
     if (r == 0)
         r = check_surroundings(log, err);
     if (r == 0)

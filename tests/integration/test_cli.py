@@ -10,7 +10,7 @@ import subprocess
 
 import pytest
 
-COMMANDS = "relay run validate check init publish tail status import-debezium demo completion version help".split()
+COMMANDS = "relay run validate check init publish tail status drop import-debezium demo completion version help".split()
 OUTBOX = ("--aggregatetype", "order", "--aggregateid", "1", "--type", "Placed")
 
 GOOD = """\
