@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "config/config.h"
 
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "config/check.h"
 #include "config/construct.h"
+#include "config/consumer.h"
 #include "config/debezium.h"
 #include "config/read.h"
 #include "config/routes.h"
@@ -160,60 +161,12 @@ static int read_places(struct ow_reader *reader, const yaml_node_t *map, unsigne
 
 /* --- relays ------------------------------------------------------------------------------------------- */
 
-/* A relay while it is checked: its nodes are asked for again, for the places of errors. */
+/* A relay while it is checked. */
 struct checking {
-    struct ow_reader *reader;
-    const yaml_node_t *node;
+    struct ow_check at;
     struct ow_relay_draft *draft;
     struct ow_config *config;
 };
-
-static void OW_PRINTF(4, 5)
-    report_in(const struct checking *c, const char *group, const char *key, const char *format, ...)
-{
-    yaml_document_t *document = c->reader->document;
-    const yaml_node_t *at = c->node, *outer = group ? ow_yaml_get(document, c->node, group) : c->node;
-    const yaml_node_t *inner = ow_yaml_get(document, outer, key);
-    at = inner ? inner : outer ? outer : at;
-    char text[512];
-    va_list args;
-    va_start(args, format);
-    (void)vsnprintf(text, sizeof text, format, args);
-    va_end(args);
-    size_t path = c->reader->path.size;
-    if (group)
-        (void)ow_reader_enter(c->reader, ow_bytes_of(group));
-    (void)ow_reader_enter(c->reader, ow_bytes_of(key));
-    ow_reader_report(c->reader, at, "%s", text);
-    ow_reader_leave(c->reader, path);
-}
-
-/* As it stands in the file: what a variable held is not repeated. */
-static struct ow_bytes written(const struct checking *c, const char *group, const char *key)
-{
-    yaml_document_t *document = c->reader->document;
-    const yaml_node_t *node = ow_yaml_get(document, group ? ow_yaml_get(document, c->node, group) : c->node, key);
-    return node && node->type == YAML_SCALAR_NODE ? ow_yaml_text(node) : OW_NULL_BYTES;
-}
-
-static const struct ow_config_place *resolve(const struct checking *c, const char *group, const char *key,
-                                             const char *name, const struct ow_config_place *places, size_t count)
-{
-    if (!name)
-        return NULL;
-    struct ow_bytes shown = written(c, group, key);
-    struct ow_nearest nearest = {.word = ow_bytes_of(name)};
-    for (size_t i = 0; i < count; i++) {
-        if (strcmp(places[i].name, name) == 0)
-            return &places[i];
-        ow_nearest_offer(&nearest, places[i].name);
-    }
-    if (nearest.best)
-        report_in(c, group, key, "there is no %s \"%.*s\"; did you mean \"%s\"?", key, OW_PRINT(shown), nearest.best);
-    else
-        report_in(c, group, key, "there is no %s \"%.*s\"; define it under \"%ss:\"", key, OW_PRINT(shown), key);
-    return NULL;
-}
 
 static void check_postgres(const struct checking *c)
 {
@@ -225,7 +178,7 @@ static void check_postgres(const struct checking *c)
     if (draft->keep_ms >= 0)
         outbox->keep_marked_ms = draft->keep_ms;
     if (draft->keep_ms >= 0 && outbox->after != OW_OUTBOX_MARK)
-        report_in(c, "from", "keep", "has no effect without after: mark; say both or neither");
+        ow_check_report(&c->at, "from", "keep", "has no effect without after: mark; say both or neither");
 }
 
 /* SQLite's only outbox, and PostgreSQL's own, have their names: no other table can be polled. */
@@ -240,13 +193,13 @@ static void check_by(const struct checking *c)
     struct ow_error err;
     const struct ow_config_log log = {.slot = relay->slot};
     if (ow_config_check_by(&relay->store->url, &relay->by, &log, &err) < 0)
-        report_in(c, "from", relay->slot && relay->by == OW_RELAY_BY_POLLING ? "slot" : "by", "%s", err.text);
+        ow_check_report(&c->at, "from", relay->slot && relay->by == OW_RELAY_BY_POLLING ? "slot" : "by", "%s", err.text);
     bool is_polled = relay->by == OW_RELAY_BY_POLLING || relay->store->url.scheme->id == OW_SCHEME_SQLITE;
     if (relay->table && is_polled && !is_usual_table(relay->table))
-        report_in(c, "from", "outbox",
+        ow_check_report(&c->at, "from", "outbox",
                   "this version of onewrite polls its own outbox only; leave out this key, or rename the table");
     else if (relay->table && relay->by == OW_RELAY_BY_MESSAGE)
-        report_in(c, "from", "outbox", "by message there is no outbox table; leave out this key, or read by log");
+        ow_check_report(&c->at, "from", "outbox", "by message there is no outbox table; leave out this key, or read by log");
 }
 
 static void check_outbox(const struct checking *c)
@@ -267,7 +220,7 @@ static void check_outbox(const struct checking *c)
     if (draft->keep_ms >= 0)
         outbox->keep_marked_ms = draft->keep_ms;
     if (draft->keep_ms >= 0 && outbox->after != OW_OUTBOX_MARK)
-        report_in(c, "from", "keep", "has no effect without after: mark; say both or neither");
+        ow_check_report(&c->at, "from", "keep", "has no effect without after: mark; say both or neither");
 }
 
 /* Two relays that took rows from one table would each see gaps, and the order of a key would be lost. */
@@ -277,13 +230,13 @@ static void check_against_others(const struct checking *c)
     for (size_t i = 0; i < c->config->relay_count; i++) {
         const struct ow_config_relay *other = &c->config->relays[i];
         if (relay->name && other->name && strcmp(relay->name, other->name) == 0)
-            report_in(c, NULL, "name", "relays[%zu] is called \"%.*s\" already; names must be unique", i,
-                      OW_PRINT(written(c, NULL, "name")));
+            ow_check_report(&c->at, NULL, "name", "relays[%zu] is called \"%.*s\" already; names must be unique", i,
+                      OW_PRINT(ow_check_written(&c->at, NULL, "name")));
         if (!relay->store || !other->store)
             continue;
         const char *path = relay->store->url.path, *other_path = other->store->url.path;
         if (relay->store == other->store || (path && other_path && strcmp(path, other_path) == 0)) {
-            report_in(c, "from", "store",
+            ow_check_report(&c->at, "from", "store",
                       "relays[%zu] reads this outbox already, and two relays would fight for the same rows; keep one",
                       i);
             return;
@@ -295,24 +248,24 @@ static void check_relay(const struct checking *c)
 {
     struct ow_relay_draft *draft = c->draft;
     struct ow_config *config = c->config;
-    draft->relay.store = resolve(c, "from", "store", draft->store, config->stores, config->store_count);
-    draft->relay.broker = resolve(c, "to", "broker", draft->broker, config->brokers, config->broker_count);
+    draft->relay.store = ow_check_resolve(&c->at, "from", "store", draft->store, config->stores, config->store_count);
+    draft->relay.broker = ow_check_resolve(&c->at, "to", "broker", draft->broker, config->brokers, config->broker_count);
     check_outbox(c);
     struct ow_error err;
     if (draft->relay.broker && draft->relay.broker->url.scheme &&
         ow_config_check_delivery(&draft->relay.broker->url, draft->relay.by != OW_RELAY_BY_POLLING, &err) < 0)
-        report_in(c, "to", "broker", "%s", err.text);
+        ow_check_report(&c->at, "to", "broker", "%s", err.text);
     if (draft->relay.debezium && draft->relay.store && draft->relay.by != OW_RELAY_BY_LOG)
-        report_in(c, "to", "debezium",
+        ow_check_report(&c->at, "to", "debezium",
                   "the router reads rows of a table out of PostgreSQL's log; read by log, or leave out debezium");
     if (draft->relay.routes && draft->relay.store && draft->relay.by != OW_RELAY_BY_LOG)
-        report_in(c, "to", "tables", "only a relay by log reads several tables; read by log, or leave out tables");
+        ow_check_report(&c->at, "to", "tables", "only a relay by log reads several tables; read by log, or leave out tables");
     if (draft->relay.start_after && draft->relay.store && draft->relay.by == OW_RELAY_BY_POLLING)
-        report_in(c, "from", "start_after", "is for a source that is read by log");
+        ow_check_report(&c->at, "from", "start_after", "is for a source that is read by log");
     else if (draft->relay.start_after && ow_postgres_log_check_start(draft->relay.start_after, &err) < 0)
-        report_in(c, "from", "start_after", "%s", err.text);
+        ow_check_report(&c->at, "from", "start_after", "%s", err.text);
     if (draft->relay.retry.max_ms < draft->relay.retry.initial_ms)
-        report_in(c, "retry", "max", "is less than initial; make it at least as long");
+        ow_check_report(&c->at, "retry", "max", "is less than initial; make it at least as long");
     check_against_others(c);
 }
 
@@ -332,7 +285,7 @@ static int read_relay(struct ow_reader *reader, const yaml_node_t *node, struct 
     int r = ow_option_set_defaults(ow_relay_options, &draft, &err);
     if (r == 0 && ow_reader_group(reader, node, ow_relay_options, &draft)) {
         r = read_destinations(reader, &draft);
-        check_relay(&(struct checking){reader, node, &draft, config});
+        check_relay(&(struct checking){{reader, node}, &draft, config});
         config->relays[config->relay_count++] = draft.relay;
         draft.relay.name = draft.relay.topic = draft.relay.key = NULL;
         draft.relay.table = draft.relay.slot = draft.relay.publication = draft.relay.start_after = NULL;
@@ -380,6 +333,11 @@ static int read_config(struct ow_reader *reader, struct ow_config *config)
         r = read_places(reader, draft.brokers, OW_URL_BROKER, &config->brokers, &config->broker_count);
     if (r == 0)
         r = read_relays(reader, draft.relays, config);
+    if (r == 0)
+        r = ow_config_read_consumers(reader, draft.consumers, config);
+    if (r == 0 && !draft.relays && !draft.consumers)
+        ow_reader_report(reader, yaml_document_get_root_node(reader->document),
+                         "there is nothing to do; write \"relays:\" or \"consumers:\"");
     return reader->has_no_memory ? OW_ENOMEM : r;
 }
 
@@ -440,6 +398,7 @@ void ow_config_free(struct ow_config *config)
         ow_config_free_routes(&config->relays[i]);
         ow_config_free_debezium(config->relays[i].debezium);
     }
+    ow_config_free_consumers(config);
     free(config->stores);
     free(config->brokers);
     free(config->relays);

@@ -13,7 +13,9 @@
 #include "config/substitute.h"
 #include "config/url.h"
 #include "core/retry.h"
+#include "core/breaker.h"
 #include "core/window.h"
+#include "pattern/consumer/handlers.h"
 
 #define OW_CONFIG_ENTRIES_MAX 1000 /* stores, brokers and relays, each */
 
@@ -64,13 +66,46 @@ struct ow_config_relay {
     uint32_t then; /* enum ow_relay_then */
 };
 
+enum ow_config_handler { OW_CONFIG_HANDLER_NONE, OW_CONFIG_HANDLER_SQL, OW_CONFIG_HANDLER_HTTP };
+
+struct ow_config_consumer {
+    char *name, *group;                  /* group NULL: as the name */
+    const struct ow_config_place *broker;
+    char **topics;                       /* owned; ended by NULL */
+    size_t topic_count;
+    char *topic_words;                   /* as written: "a, b" */
+    uint32_t start;                      /* 0: beginning, 1: end */
+    uint32_t keeps_offsets;              /* in the inbox */
+    char *id;                            /* template; NULL: the message's own */
+    const struct ow_config_place *inbox; /* NULL: none */
+    int64_t retention_ms, retention_count;
+    enum ow_config_handler handler;
+    char **statements; /* owned */
+    size_t statement_count;
+    struct ow_handler_http_options http;
+    uint32_t order; /* enum ow_window_order */
+    uint32_t in_flight;
+    struct ow_window_limits window;
+    struct ow_retry_policy retry;
+    char *no_retry_words, **no_retry; /* classes; ended by NULL */
+    struct ow_breaker_policy breaker;
+    const struct ow_config_place *letter_store, *letter_broker; /* NULL: none */
+    char *letter_topic;                                         /* template; NULL: none */
+    uint32_t letter_form;                                       /* enum ow_dead_letter_form */
+    uint32_t then;                                              /* enum ow_config_then */
+    uint32_t replay_rate;
+};
+enum ow_config_then { OW_THEN_AUTO, OW_THEN_PARK, OW_THEN_SKIP };
+
 struct ow_config {
     enum ow_log_level log_level;
     enum ow_log_format log_format;
     struct ow_config_place *stores, *brokers;
     size_t store_count, broker_count;
-    struct ow_config_relay *relays; /* at least one; names are unique */
+    struct ow_config_relay *relays; /* names are unique, also with those of consumers */
     size_t relay_count;
+    struct ow_config_consumer *consumers; /* no relay, then at least one */
+    size_t consumer_count;
 };
 
 /* Reads a file. Everything that is wrong goes to `diagnostics` (given empty, sorted by place); *ret is set

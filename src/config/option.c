@@ -9,7 +9,7 @@
 
 static bool is_text(enum ow_option_type type)
 {
-    return type == OW_OPTION_TEXT || type == OW_OPTION_WORDS || type == OW_OPTION_NAME || type == OW_OPTION_TEMPLATE ||
+    return type == OW_OPTION_TEXT || type == OW_OPTION_WORDS || type == OW_OPTION_NAME || type == OW_OPTION_TEMPLATE || type == OW_OPTION_STATEMENT ||
            type == OW_OPTION_URL;
 }
 
@@ -103,6 +103,9 @@ void ow_option_expected(const struct ow_option *option, struct ow_buf *to)
     case OW_OPTION_TEMPLATE:
         ow_buf_add_text(to, "a template such as events.${!aggregatetype}");
         break;
+    case OW_OPTION_STATEMENT:
+        ow_buf_add_text(to, "an SQL statement");
+        break;
     case OW_OPTION_URL:
         ow_buf_add_text(to, "a URL");
         break;
@@ -161,6 +164,7 @@ int ow_option_set(const struct ow_option *option, void *base, struct ow_bytes va
     case OW_OPTION_WORDS:
     case OW_OPTION_URL:
     case OW_OPTION_TEMPLATE:
+    case OW_OPTION_STATEMENT:
         if (value.size == 0)
             return refuse(option, shown, err);
         return store_text(option, base, value, err);

@@ -14,6 +14,7 @@ enum ow_option_type {
     OW_OPTION_WORDS,    /* char *, owned: a text, or a list of texts, which are joined by ", " */
     OW_OPTION_NAME,     /* char *, owned: 1 to 64 of A-Z a-z 0-9 _ . - */
     OW_OPTION_TEMPLATE, /* char *, owned: see core/route.h */
+    OW_OPTION_STATEMENT, /* char *, owned: SQL with ${!FIELD} in it, see codec/sql_template.h; may have several lines */
     OW_OPTION_URL,      /* char *, owned */
     OW_OPTION_INTEGER,  /* 32 or 64 bits; low .. high */
     OW_OPTION_NUMBER,   /* double; low .. high */
@@ -24,6 +25,7 @@ enum ow_option_type {
     OW_OPTION_GROUP, /* a map with the keys of `group`, whose offsets count from the same base */
     OW_OPTION_MAP,   /* names -> something; the place takes a pointer to the node */
     OW_OPTION_LIST,  /* likewise; `group` is one item */
+    OW_OPTION_NODE,  /* whatever it is; the place takes a pointer to the node */
     OW_OPTION_LATER, /* planned, and refused with a clear text for now */
 };
 

@@ -119,7 +119,8 @@ bool ow_reader_scalar(struct ow_reader *reader, const yaml_node_t *node, const s
     }
     struct ow_error err;
     ow_buf_clear(&reader->value);
-    int r = ow_substitute(ow_yaml_text(node), option->type == OW_OPTION_TEMPLATE, reader->world, &reader->value, &err);
+    bool is_statement = option->type == OW_OPTION_STATEMENT, is_template = option->type == OW_OPTION_TEMPLATE;
+    int r = ow_substitute(ow_yaml_text(node), is_template || is_statement, reader->world, &reader->value, &err);
     if (r < 0) {
         reader->has_no_memory |= r == OW_ENOMEM;
         ow_reader_report(reader, node, "%s", err.text);
@@ -127,7 +128,7 @@ bool ow_reader_scalar(struct ow_reader *reader, const yaml_node_t *node, const s
     }
     *ret = ow_buf_bytes(&reader->value);
     for (size_t i = 0; i < ret->size; i++) {
-        if (!is_control(ret->data[i]))
+        if (!is_control(ret->data[i]) || (is_statement && strchr("\n\r\t", ret->data[i])))
             continue;
         ow_reader_report(reader, node, "the value holds a line break or another control character; remove it");
         return false;
@@ -188,6 +189,9 @@ static void read_option(struct ow_reader *reader, const struct ow_reader_pair *p
     switch (option->type) {
     case OW_OPTION_GROUP:
         (void)ow_reader_group(reader, node, option->group, base);
+        return;
+    case OW_OPTION_NODE:
+        memcpy((char *)base + option->offset, &node, sizeof node);
         return;
     case OW_OPTION_MAP:
     case OW_OPTION_LIST:

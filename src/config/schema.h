@@ -13,7 +13,7 @@ struct ow_config_draft {
     uint32_t version;
     enum ow_log_level log_level;
     enum ow_log_format log_format;
-    const yaml_node_t *stores, *brokers, *relays;
+    const yaml_node_t *stores, *brokers, *relays, *consumers;
 };
 
 struct ow_relay_draft {
@@ -24,6 +24,13 @@ struct ow_relay_draft {
     const yaml_node_t *debezium, *tables;
 };
 
+struct ow_consumer_draft {
+    struct ow_config_consumer consumer;
+    char *broker, *store, *letter_store, *letter_broker; /* names */
+    const yaml_node_t *sql, *http_headers, *exec;
+};
+
+extern const struct ow_option ow_consumer_options[]; /* offsets in struct ow_consumer_draft (schema_consumer.c) */
 extern const struct ow_option ow_config_options[]; /* offsets in struct ow_config_draft */
 extern const struct ow_option ow_relay_options[];  /* offsets in struct ow_relay_draft */
 

@@ -64,8 +64,7 @@ struct ow_consumer_options {
     enum ow_window_order order;        /* KEY, ALL (of a partition), NONE */
     uint32_t in_flight;                /* calls at a time; in_transaction: messages in one transaction. 0: 100 */
     struct ow_window_limits window;    /* of a partition: records read and not settled; order is set from above */
-    struct ow_retry_policy retry;      /* of a message; attempts_max 0 and no budget: for ever */
-    int64_t retry_budget_ms;           /* from the first failure; 0: none */
+    struct ow_retry_policy retry;      /* of a message */
     const char *const *no_retry;       /* classes that are set aside at once ("http 4xx" …); ended by NULL; may be NULL */
     struct ow_retry_policy reconnect;  /* of the sides; attempts_max is ignored */
     struct ow_breaker_policy breaker;
@@ -113,7 +112,7 @@ struct ow_consumer {
     struct ow_consumer_call *calls;        /* in_flight of them */
     uint32_t calls_used, free_call;
     size_t bytes; /* in all windows */
-    bool is_dry, breaker_is_loaded, letters_are_clogged;
+    bool is_dry, is_paused, has_gone, breaker_is_loaded, letters_are_clogged;
     int64_t replay_due_ms, replay_after, settle_due_ms, letters_due_ms;
     struct ow_buf scratch, letter_scratch;
     void *batch; /* arrays of in_flight, for what goes into one transaction */

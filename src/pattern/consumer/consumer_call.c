@@ -68,7 +68,7 @@ struct ow_consumer_call *ow_consumer_take(struct ow_consumer *c)
     for (size_t i = 0; i < count; i++) {
         size_t at = (c->turn + i) % count;
         struct ow_consumer_partition *p = at < c->partition_count ? c->partitions[at] : c->replays;
-        struct ow_slot *slot = p->is_leaving ? NULL : ow_window_take(&p->window);
+        struct ow_slot *slot = p->is_leaving || p->is_gone ? NULL : ow_window_take(&p->window);
         if (slot) {
             c->turn = at + 1;
             return make_call(c, p, slot);
@@ -125,7 +125,7 @@ static bool is_out_of_budget(struct ow_consumer *c, const struct ow_consumer_cal
     struct ow_consumer_note *note = ow_consumer_note(call->partition, call->slot);
     if (note && note->first_failed_ms == 0)
         note->first_failed_ms = now;
-    return note && c->options.retry_budget_ms > 0 && now - note->first_failed_ms >= c->options.retry_budget_ms;
+    return note && c->options.retry.elapsed_max_ms > 0 && now - note->first_failed_ms >= c->options.retry.elapsed_max_ms;
 }
 
 void ow_consumer_failed(struct ow_consumer *c, struct ow_consumer_call *call, const struct ow_outcome *outcome)

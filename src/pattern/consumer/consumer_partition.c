@@ -56,9 +56,11 @@ static int new_partition(struct ow_consumer *c, struct ow_bytes topic, int64_t p
 
 static struct ow_consumer_partition *find(const struct ow_consumer *c, struct ow_bytes topic, int64_t partition)
 {
-    for (size_t i = 0; i < c->partition_count; i++)
-        if (c->partitions[i]->partition == partition && ow_bytes_is(topic, c->partitions[i]->topic))
-            return c->partitions[i];
+    for (size_t i = 0; i < c->partition_count; i++) {
+        struct ow_consumer_partition *p = c->partitions[i];
+        if (!p->is_gone && p->partition == partition && ow_bytes_is(topic, p->topic))
+            return p;
+    }
     return NULL;
 }
 
@@ -75,20 +77,35 @@ static int add_partition(struct ow_consumer *c, struct ow_bytes topic, int64_t p
     return r;
 }
 
-static void remove_partition(struct ow_consumer *c, struct ow_consumer_partition *p)
+/* A listener may be called while somebody goes through the partitions: they are freed later. */
+static void leave_behind(struct ow_consumer *c, struct ow_consumer_partition *p)
+{
+    ow_consumer_forget(c, p);
+    p->is_gone = true;
+    p->settle_offset = -1;
+    c->has_gone = true;
+}
+
+void ow_consumer_sweep(struct ow_consumer *c)
 {
     size_t kept = 0;
+    if (!c->has_gone)
+        return;
     for (size_t i = 0; i < c->partition_count; i++)
-        if (c->partitions[i] != p)
+        if (c->partitions[i]->is_gone)
+            free_partition(c, c->partitions[i]);
+        else
             c->partitions[kept++] = c->partitions[i];
     c->partition_count = kept;
-    free_partition(c, p);
+    c->has_gone = false;
 }
 
 void ow_consumer_drop_partitions(struct ow_consumer *c)
 {
-    while (c->partition_count > 0)
-        remove_partition(c, c->partitions[c->partition_count - 1]);
+    for (size_t i = 0; i < c->partition_count; i++)
+        free_partition(c, c->partitions[i]);
+    c->partition_count = 0;
+    c->has_gone = c->is_paused = false;
     free(c->partitions);
     c->partitions = NULL;
 }
@@ -149,12 +166,12 @@ static int settle_in_broker(struct ow_consumer *c, struct ow_error *err)
         if (p->settle_offset < 0)
             continue;
         OW_CRASH_POINT(CONSUMER_BEFORE_SETTLE);
-        int r = c->subscriber->ops->settle(c->subscriber, ow_bytes_of(p->topic), (uint32_t)p->partition,
-                                           p->settle_offset, err);
+        int64_t offset = p->settle_offset;
+        p->settle_offset = -1;
+        int r = c->subscriber->ops->settle(c->subscriber, ow_bytes_of(p->topic), (uint32_t)p->partition, offset, err);
         if (r < 0 && r != OW_ESTANDBY) /* a partition that is somebody else's is his to settle */
             return ow_consumer_side_failed(c, OW_SIDE_SUBSCRIBER, err);
         c->counters.settled++;
-        p->settle_offset = -1;
     }
     return 0;
 }
@@ -220,12 +237,10 @@ void ow_consumer_on_partition(void *context, enum ow_subscriber_event event, str
     struct ow_error err;
     if (event == OW_EVENT_REVOKED && p && !OW_MUTANT(REVOKE_UNSETTLED))
         leave(c, p);
-    if (p && event != OW_EVENT_ASSIGNED)
-        remove_partition(c, p);
+    if (p) /* assigned anew: what is in flight comes again */
+        leave_behind(c, p);
     if (event != OW_EVENT_ASSIGNED)
         return;
-    if (p) /* assigned anew: what is in flight comes again */
-        remove_partition(c, p);
     int64_t offset;
     if (add_partition(c, topic, partition, &p, &err) == 0 && c->options.keeps_offsets &&
         ow_consumer_is_open(c, OW_SIDE_INBOX) &&
@@ -238,18 +253,33 @@ void ow_consumer_on_partition(void *context, enum ow_subscriber_event event, str
 
 /* --- reading -------------------------------------------------------------------------------------------- */
 
-/* Holds back partitions that are full, and all of them when memory is; lets them go again at half. */
+static bool is_full(const struct ow_consumer_partition *p)
+{
+    return !ow_window_has_room(&p->window, 0);
+}
+
+/* What is enough is held back until half of it is done. All of it at once where all are full, which is the usual case
+   and costs nothing; else single ones, so that one that is stuck does not stop the others. */
 static void apply_pressure(struct ow_consumer *c)
 {
-    size_t max = c->options.window.bytes_max;
-    bool is_full = c->bytes >= max, has_eased = c->bytes < max / 2 + 1;
+    size_t max = c->options.window.bytes_max, full = 0, half_full = 0;
     for (size_t i = 0; i < c->partition_count; i++) {
+        full += is_full(c->partitions[i]);
+        half_full += c->partitions[i]->window.count > c->partitions[i]->window.limits.count_max / 2;
+    }
+    bool is_enough = c->bytes >= max || (full > 0 && full == c->partition_count);
+    bool has_eased = c->bytes < max / 2 + 1 && (half_full == 0 || half_full < c->partition_count);
+    if (!c->is_paused && is_enough)
+        c->is_paused = c->subscriber->ops->pause(c->subscriber, OW_NULL_BYTES, 0) == 0;
+    else if (c->is_paused && has_eased)
+        c->is_paused = c->subscriber->ops->resume(c->subscriber, OW_NULL_BYTES, 0) != 0;
+    for (size_t i = 0; !c->is_paused && i < c->partition_count; i++) {
         struct ow_consumer_partition *p = c->partitions[i];
         bool is_half = p->window.count <= p->window.limits.count_max / 2;
         struct ow_bytes topic = ow_bytes_of(p->topic);
-        if (!p->is_paused && (is_full || !ow_window_has_room(&p->window, 0)))
+        if (!p->is_paused && is_full(p))
             p->is_paused = c->subscriber->ops->pause(c->subscriber, topic, (uint32_t)p->partition) == 0;
-        else if (p->is_paused && is_half && has_eased)
+        else if (p->is_paused && is_half)
             p->is_paused = c->subscriber->ops->resume(c->subscriber, topic, (uint32_t)p->partition) != 0;
     }
 }
@@ -303,7 +333,7 @@ static int take_record(struct ow_consumer *c, struct ow_record *record, struct o
     int r = p ? 0 : add_partition(c, record->message.topic, record->partition, &p, err);
     if (r < 0)
         return r;
-    if (!ow_window_has_room(&p->window, 0)) { /* it was on its way when the partition was held back */
+    if (is_full(p)) { /* it was on its way when the partition was held back */
         r = c->subscriber->ops->seek(c->subscriber, record->message.topic, (uint32_t)record->partition, record->offset,
                                      err);
         return r < 0 ? r : 0;
@@ -323,6 +353,7 @@ int ow_consumer_read(struct ow_consumer *c, struct ow_error *err)
     int r = 1;
     if (!ow_consumer_is_open(c, OW_SIDE_SUBSCRIBER))
         return 0;
+    ow_consumer_sweep(c);
     apply_pressure(c);
     for (int i = 0; r == 1 && i < READ_MAX && (c->bytes < c->options.window.bytes_max || i == 0); i++) {
         r = c->subscriber->ops->next(c->subscriber, &record, err);
@@ -332,7 +363,13 @@ int ow_consumer_read(struct ow_consumer *c, struct ow_error *err)
     c->is_dry = r == 0;
     if (r < 0)
         return ow_consumer_side_failed(c, OW_SIDE_SUBSCRIBER, err);
-    ow_consumer_side_works(c, OW_SIDE_SUBSCRIBER);
+    const char *trouble = c->subscriber->ops->trouble ? c->subscriber->ops->trouble(c->subscriber) : NULL;
+    if (!trouble)
+        ow_consumer_side_works(c, OW_SIDE_SUBSCRIBER);
+    else if (!c->sides[OW_SIDE_SUBSCRIBER].has_trouble) {
+        c->sides[OW_SIDE_SUBSCRIBER].has_trouble = true;
+        ow_consumer_tell(c, OW_CONSUMER_TROUBLE, "%s", trouble);
+    }
     return 0;
 }
 

@@ -43,7 +43,9 @@ struct ow_consumer_partition {
     int64_t partition;
     struct ow_window window;
     struct ow_consumer_note *notes; /* of window.limits.count_max; NULL while nothing is noted */
-    bool is_paused, is_leaving;
+    bool is_paused; /* this one alone */
+    bool is_leaving;
+    bool is_gone; /* somebody else's; to be freed */
     int64_t settle_offset; /* the last that was popped and not settled; -1: nothing */
     uint32_t running;
 };
@@ -95,6 +97,8 @@ ow_subscriber_listener ow_consumer_on_partition;
 int ow_consumer_read(struct ow_consumer *consumer, struct ow_error *err);
 int ow_consumer_read_letters(struct ow_consumer *consumer, struct ow_error *err);
 int ow_consumer_settle(struct ow_consumer *consumer, bool at_once, struct ow_error *err);
+/* Frees what is somebody else's by now. */
+void ow_consumer_sweep(struct ow_consumer *consumer);
 void ow_consumer_drop_partitions(struct ow_consumer *consumer);
 struct ow_consumer_note *ow_consumer_note(struct ow_consumer_partition *partition, const struct ow_slot *slot);
 

@@ -1,0 +1,275 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "config/consumer.h"
+
+#include <stdlib.h>
+
+#include "codec/sql_template.h"
+#include "config/check.h"
+#include "config/construct.h"
+#include "config/schema.h"
+
+struct checking {
+    struct ow_check at;
+    struct ow_consumer_draft *draft;
+    const struct ow_config *config;
+};
+
+/* --- what the tables leave as nodes --------------------------------------------------------------------------- */
+
+/* "a, b" -> {"a", "b", NULL}. The words belong to the list. */
+static int split(const char *words, char ***ret, size_t *ret_count)
+{
+    size_t count = 0;
+    char **list = calloc(strlen(words ? words : "") / 2 + 3, sizeof *list);
+    if (!list)
+        return OW_ENOMEM;
+    while (words && *words) {
+        words += strspn(words, ", ");
+        struct ow_bytes word = {words, strcspn(words, ",")};
+        words += word.size;
+        while (word.size > 0 && word.data[word.size - 1] == ' ')
+            word.size--;
+        if (word.size > 0 && !(list[count++] = ow_bytes_text(word)))
+            break;
+    }
+    *ret = list;
+    *ret_count = count;
+    return 0;
+}
+
+static void read_statement(struct ow_reader *reader, const yaml_node_t *node, struct ow_config_consumer *consumer)
+{
+    static const struct ow_option option = {.type = OW_OPTION_STATEMENT};
+    struct ow_bytes value;
+    struct ow_sql_template checked;
+    struct ow_error err;
+    if (!ow_reader_scalar(reader, node, &option, &value))
+        return;
+    int r = ow_sql_template_init(&checked, value, OW_SQL_NUMBERED_BY_DOLLAR, &err);
+    if (r < 0) {
+        ow_reader_report(reader, node, "%s", err.text);
+        return;
+    }
+    ow_sql_template_done(&checked);
+    char *text = ow_bytes_text(value);
+    reader->has_no_memory = reader->has_no_memory || !text;
+    consumer->statements[consumer->statement_count++] = text;
+}
+
+static int read_statements(struct ow_reader *reader, const yaml_node_t *node, struct ow_config_consumer *consumer)
+{
+    bool is_list = node && node->type == YAML_SEQUENCE_NODE;
+    size_t count = !is_list ? 1 : (size_t)(node->data.sequence.items.top - node->data.sequence.items.start);
+    if (!node)
+        return 0;
+    consumer->statements = calloc(count + 1, sizeof *consumer->statements);
+    if (!consumer->statements)
+        return OW_ENOMEM;
+    size_t path = ow_reader_enter(reader, OW_BYTES("handler"));
+    (void)ow_reader_enter(reader, OW_BYTES("sql"));
+    if (count == 0 || count > OW_HANDLER_STATEMENTS_MAX)
+        ow_reader_report(reader, node, "write 1 to %d statements", OW_HANDLER_STATEMENTS_MAX);
+    else
+        for (size_t i = 0; i < count; i++)
+            read_statement(reader,
+                           is_list ? yaml_document_get_node(reader->document, node->data.sequence.items.start[i]) : node,
+                           consumer);
+    ow_reader_leave(reader, path);
+    return 0;
+}
+
+static int read_headers(struct ow_reader *reader, const yaml_node_t *map, struct ow_config_consumer *consumer)
+{
+    static const struct ow_option option = {.type = OW_OPTION_TEXT};
+    if (!map)
+        return 0;
+    consumer->http.headers = calloc((size_t)(map->data.mapping.pairs.top - map->data.mapping.pairs.start) + 1,
+                                    sizeof *consumer->http.headers);
+    if (!consumer->http.headers)
+        return OW_ENOMEM;
+    struct ow_reader_pairs pairs = ow_reader_pairs(map);
+    struct ow_reader_pair pair;
+    while (ow_reader_next(reader, &pairs, &pair)) {
+        struct ow_bytes value;
+        if (!ow_reader_scalar(reader, pair.value, &option, &value))
+            continue;
+        struct ow_handler_http_header *header = &consumer->http.headers[consumer->http.header_count++];
+        header->name = ow_bytes_text(pair.name);
+        header->value = ow_bytes_text(value);
+        if (!header->name || !header->value)
+            return OW_ENOMEM;
+    }
+    return 0;
+}
+
+/* --- checks --------------------------------------------------------------------------------------------------- */
+
+static void check_handler(const struct checking *c)
+{
+    struct ow_config_consumer *consumer = &c->draft->consumer;
+    bool has_http = consumer->http.url, has_sql = c->draft->sql;
+    struct ow_error err;
+    if (has_http && has_sql)
+        ow_check_report(&c->at, "handler", "http", "there is an sql handler already; a consumer has one handler");
+    else if (!has_http && !has_sql)
+        ow_check_report(&c->at, NULL, "handler", "names no handler; write sql: or http: with a url");
+    consumer->handler = has_sql ? OW_CONFIG_HANDLER_SQL : has_http ? OW_CONFIG_HANDLER_HTTP : OW_CONFIG_HANDLER_NONE;
+    if (has_sql && !c->draft->store)
+        ow_check_report(&c->at, NULL, "inbox",
+                        "an sql handler works in the transaction of an inbox; write inbox: { store: … }");
+    if (!has_http || has_sql)
+        return;
+    struct ow_handler *handler = NULL;
+    if (ow_handler_http_new(&consumer->http, &handler, &err) < 0)
+        ow_check_report(&c->at, "handler", "http", "%s", err.text);
+    else
+        handler->ops->discard(handler);
+}
+
+static void check_letters(const struct checking *c)
+{
+    struct ow_config_consumer *consumer = &c->draft->consumer;
+    const struct ow_config *config = c->config;
+    const struct ow_check *at = &c->at;
+    consumer->letter_store =
+        ow_check_resolve(at, "dead_letter", "store", c->draft->letter_store, config->stores, config->store_count);
+    consumer->letter_broker =
+        ow_check_resolve(at, "dead_letter", "broker", c->draft->letter_broker, config->brokers, config->broker_count);
+    if (!consumer->letter_broker && consumer->letter_topic)
+        consumer->letter_broker = consumer->broker;
+    if (consumer->letter_store && consumer->inbox && consumer->letter_store != consumer->inbox)
+        ow_check_report(at, "dead_letter", "store",
+                        "is another store than the inbox's; a message becomes a dead letter in the transaction that "
+                        "writes its row in the inbox, so write %s",
+                        consumer->inbox->name);
+    if (consumer->then == OW_THEN_PARK && !c->draft->letter_store)
+        ow_check_report(at, "dead_letter", "then",
+                        "to park messages takes a store, where they wait; write dead_letter: { store: … }, or then: skip");
+    if (consumer->then == OW_THEN_PARK && consumer->order == OW_ORDER_NONE)
+        ow_check_report(at, "dead_letter", "then", "with order: none there is nothing to park for; write then: skip");
+    if (consumer->then == OW_THEN_AUTO)
+        consumer->then = consumer->letter_store && consumer->order == OW_ORDER_KEY ? OW_THEN_PARK : OW_THEN_SKIP;
+}
+
+static void check_name(const struct checking *c)
+{
+    const char *name = c->draft->consumer.name;
+    for (size_t i = 0; name && i < c->config->relay_count; i++)
+        if (c->config->relays[i].name && strcmp(c->config->relays[i].name, name) == 0)
+            ow_check_report(&c->at, NULL, "name", "relays[%zu] is called \"%s\" already; names must be unique", i, name);
+    for (size_t i = 0; name && i < c->config->consumer_count; i++)
+        if (c->config->consumers[i].name && strcmp(c->config->consumers[i].name, name) == 0)
+            ow_check_report(&c->at, NULL, "name", "consumers[%zu] is called \"%s\" already; names must be unique", i,
+                            name);
+}
+
+static void check_consumer(const struct checking *c)
+{
+    struct ow_config_consumer *consumer = &c->draft->consumer;
+    const struct ow_config *config = c->config;
+    consumer->broker =
+        ow_check_resolve(&c->at, "from", "broker", c->draft->broker, config->brokers, config->broker_count);
+    consumer->inbox = ow_check_resolve(&c->at, "inbox", "store", c->draft->store, config->stores, config->store_count);
+    if (consumer->broker && consumer->broker->url.scheme &&
+        consumer->broker->url.scheme->id != OW_SCHEME_KAFKA && consumer->broker->url.scheme->id != OW_SCHEME_JOURNAL)
+        ow_check_report(&c->at, "from", "broker", "%s keeps no consumer groups; kafka: and journal: do",
+                        consumer->broker->url.scheme->form);
+    if (consumer->topic_words && consumer->topic_count == 0)
+        ow_check_report(&c->at, "from", "topics", "names no topic");
+    if (consumer->keeps_offsets && !consumer->inbox)
+        ow_check_report(&c->at, "from", "offsets", "to keep them in the inbox takes one; write inbox: { store: … }");
+    if (consumer->retry.max_ms < consumer->retry.initial_ms)
+        ow_check_report(&c->at, "retry", "max", "is less than initial; make it at least as long");
+    check_handler(c);
+    check_letters(c);
+    check_name(c);
+}
+
+/* --- reading ---------------------------------------------------------------------------------------------------- */
+
+static void free_words(char **words)
+{
+    for (char **word = words; word && *word; word++)
+        free(*word);
+    free(words);
+}
+
+/* What the table of options does not own. */
+static void free_parts(struct ow_config_consumer *consumer)
+{
+    for (size_t i = 0; i < consumer->statement_count; i++)
+        free(consumer->statements[i]);
+    for (size_t i = 0; i < consumer->http.header_count; i++) {
+        free(consumer->http.headers[i].name);
+        free(consumer->http.headers[i].value);
+    }
+    free(consumer->statements);
+    free(consumer->http.headers);
+    free_words(consumer->topics);
+    free_words(consumer->no_retry);
+}
+
+static int read_parts(struct ow_reader *reader, struct ow_consumer_draft *draft)
+{
+    size_t ignored;
+    int r = split(draft->consumer.topic_words, &draft->consumer.topics, &draft->consumer.topic_count);
+    if (r == 0)
+        r = split(draft->consumer.no_retry_words, &draft->consumer.no_retry, &ignored);
+    if (r == 0)
+        r = read_statements(reader, draft->sql, &draft->consumer);
+    return r < 0 ? r : read_headers(reader, draft->http_headers, &draft->consumer);
+}
+
+static int read_consumer(struct ow_reader *reader, const yaml_node_t *node, struct ow_config *config)
+{
+    struct ow_consumer_draft draft = {0};
+    struct ow_error err;
+    int r = ow_option_set_defaults(ow_consumer_options, &draft, &err);
+    if (r == 0 && ow_reader_group(reader, node, ow_consumer_options, &draft)) {
+        r = read_parts(reader, &draft);
+        if (r == 0)
+            check_consumer(&(struct checking){{reader, node}, &draft, config});
+    }
+    struct ow_config_consumer *consumer = &config->consumers[config->consumer_count++];
+    *consumer = draft.consumer;
+    /* The texts go over; only the names of places are the draft's. */
+    free(draft.broker);
+    free(draft.store);
+    free(draft.letter_store);
+    free(draft.letter_broker);
+    return r;
+}
+
+int ow_config_read_consumers(struct ow_reader *reader, const struct yaml_node_s *list, struct ow_config *config)
+{
+    if (!list)
+        return 0;
+    const yaml_node_item_t *items = list->data.sequence.items.start;
+    size_t count = (size_t)(list->data.sequence.items.top - items);
+    size_t outer = ow_reader_enter(reader, OW_BYTES("consumers"));
+    if (count == 0)
+        ow_reader_report(reader, list, "the list is empty; begin each consumer with \"- name: NAME\"");
+    if (count > OW_CONFIG_ENTRIES_MAX) {
+        ow_reader_report(reader, list, "more than %d consumers; use several files", OW_CONFIG_ENTRIES_MAX);
+        return OW_ECONFIG;
+    }
+    config->consumers = calloc(count + 1, sizeof *config->consumers);
+    int r = config->consumers ? 0 : OW_ENOMEM;
+    for (size_t i = 0; r == 0 && i < count && !ow_diagnostics_is_full(reader->diagnostics); i++) {
+        size_t path = ow_reader_enter_index(reader, i);
+        r = read_consumer(reader, yaml_document_get_node(reader->document, items[i]), config);
+        ow_reader_leave(reader, path);
+    }
+    ow_reader_leave(reader, outer);
+    return r;
+}
+
+void ow_config_free_consumers(struct ow_config *config)
+{
+    for (size_t i = 0; i < config->consumer_count; i++) {
+        struct ow_consumer_draft draft = {.consumer = config->consumers[i]};
+        free_parts(&draft.consumer);
+        ow_option_done(ow_consumer_options, &draft);
+    }
+    free(config->consumers);
+}
