@@ -1,7 +1,7 @@
 -- SPDX-License-Identifier: Apache-2.0
 -- The relay's side of the log (src/source/postgres_log*.c).
 
--- One relay a slot, from before the slot is there until the session ends.
+-- One relay a slot, from before the slot is there until it is streamed from and its snapshot is done.
 -- name: lock
 SELECT pg_try_advisory_lock(1869050984, hashtext($1::text));
 
@@ -15,6 +15,58 @@ FROM pg_replication_slots s WHERE slot_name = $1::text;
 
 -- name: wal_level
 SELECT current_setting('wal_level');
+
+-- What a DBA has to run so that this role can read the log: one line, or NULL. $1, $2: schemas and names of the outbox
+-- tables (by message: none); $3: the publication; $4: the slot. What the role can make by itself is left to it.
+-- name: missing_rights
+WITH me AS (
+    SELECT current_user::text AS role, current_database()::text AS database,
+           has_database_privilege(current_database(), 'CREATE') AS may_create,
+           EXISTS (SELECT FROM pg_namespace WHERE nspname = 'onewrite') AS has_schema,
+           EXISTS (SELECT FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+                   WHERE n.nspname = 'onewrite' AND c.relname = 'position') AS has_tables,
+           EXISTS (SELECT FROM pg_publication WHERE pubname = $3::text) AS has_publication,
+           EXISTS (SELECT FROM pg_replication_slots WHERE slot_name = $4::text) AS has_slot
+), given AS (
+    SELECT u.schema, u.name, u.number, c.oid, c.relkind, n.oid AS namespace,
+           u.schema = 'onewrite' AS is_ours, coalesce(pg_has_role(c.relowner, 'USAGE'), u.schema = 'onewrite') AS is_owner
+    FROM unnest($1::text[], $2::text[]) WITH ORDINALITY AS u (schema, name, number)
+    LEFT JOIN pg_namespace n ON n.nspname = u.schema
+    LEFT JOIN pg_class c ON c.relnamespace = n.oid AND c.relname = u.name
+), steps AS (
+    SELECT 1 AS step, format('GRANT CREATE ON DATABASE %I TO %I', database, role) AS statement
+    FROM me WHERE NOT may_create AND NOT has_schema
+    UNION ALL
+    SELECT 2, CASE WHEN EXISTS (SELECT FROM pg_roles WHERE rolname = 'onewrite_relay')
+                   THEN format('GRANT onewrite_relay TO %I', role)
+                   ELSE format('GRANT USAGE ON SCHEMA onewrite TO %1$I; '
+                               'GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA onewrite TO %1$I', role) END
+    FROM me WHERE has_tables AND NOT (
+        SELECT bool_and(has_schema_privilege(n.oid, 'USAGE') AND has_table_privilege(c.oid, 'INSERT'))
+        FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+        WHERE n.nspname = 'onewrite' AND c.relname IN ('position', 'dead_letter'))
+    UNION ALL
+    SELECT DISTINCT 3, format('GRANT USAGE ON SCHEMA %I TO %I', schema, role)
+    FROM me, given WHERE NOT is_ours AND namespace IS NOT NULL AND NOT has_schema_privilege(namespace, 'USAGE')
+    UNION ALL
+    SELECT 4, format('GRANT SELECT ON %I.%I TO %I', schema, name, role)
+    FROM me, given WHERE NOT is_ours AND oid IS NOT NULL AND NOT has_slot AND NOT has_table_privilege(oid, 'SELECT')
+    UNION ALL
+    SELECT 5, CASE WHEN cardinality($1::text[]) = 0
+                   THEN format('CREATE PUBLICATION %I WITH (publish = ''insert'')', $3::text)
+                   ELSE format('CREATE PUBLICATION %I FOR TABLE %s WITH (publish = ''insert''%s)', $3::text,
+                               (SELECT string_agg(format('%I.%I', schema, name), ', ' ORDER BY number) FROM given),
+                               CASE WHEN EXISTS (SELECT FROM given WHERE relkind = 'p')
+                                    THEN ', publish_via_partition_root = true' ELSE '' END) END
+    FROM me WHERE NOT has_publication AND (has_schema OR (SELECT bool_or(NOT is_ours) FROM given))
+        AND NOT ((may_create OR NOT has_schema) AND (SELECT coalesce(bool_and(is_owner), true) FROM given))
+    UNION ALL
+    SELECT 6, format('ALTER ROLE %I REPLICATION', role)
+    FROM me JOIN pg_roles r ON r.rolname = me.role
+    WHERE NOT r.rolsuper AND NOT r.rolreplication
+        AND NOT EXISTS (SELECT FROM pg_roles m WHERE m.rolname = 'rds_replication' AND pg_has_role(m.oid, 'MEMBER'))
+)
+SELECT string_agg(statement, '; ' ORDER BY step, statement) FROM steps;
 
 -- name: insert_lsn
 SELECT pg_current_wal_insert_lsn();

@@ -61,7 +61,8 @@ struct ow_kafka_client {
     rd_kafka_event_t *event;           /* delivery reports, partly read */
     char reason[OW_KAFKA_REASON_SIZE]; /* of the latest failure to connect */
     rd_kafka_resp_err_t reason_code;
-    bool is_down; /* no broker can be reached now */
+    bool is_down;     /* no broker can be reached now */
+    bool is_consumer; /* set before it is opened: no producer, with what `extra` says of its group */
 };
 /* event_fd -1: not made yet; it is kept when the client is closed. */
 int ow_kafka_client_open(struct ow_kafka_client *client, const struct ow_kafka_settings *settings,
@@ -74,10 +75,6 @@ int ow_kafka_client_reach(struct ow_kafka_client *client, const struct ow_kafka_
 /* Takes note of an error event, or answers a request for a token. True: it was one of these. */
 bool ow_kafka_client_note(struct ow_kafka_client *client, const struct ow_kafka_settings *settings,
                           rd_kafka_event_t *event);
-/* The error that made this producer unusable; 0: it is not. */
-int ow_kafka_client_fatal(const struct ow_kafka_client *client, const struct ow_kafka_settings *settings,
-                          struct ow_error *err) OW_MUST_CHECK;
-/* Hands the message over. Its bytes must live until the delivery report, which carries `opaque`. */
 /* For a call that waits: how long it may do so at once, in ms, now that it has waited in vain for `waited_ms` (0: it
    has not yet). What is due meanwhile is done here. 0: the deadline has come, or the caller will not wait any longer.
  */
@@ -85,6 +82,10 @@ int ow_kafka_client_slice(const struct ow_kafka_client *client, int64_t deadline
 /* The next event of this queue; NULL: none until the deadline, or as above. */
 rd_kafka_event_t *ow_kafka_client_await(const struct ow_kafka_client *client, rd_kafka_queue_t *queue,
                                         int64_t deadline_ms);
+/* The error that made this producer unusable; 0: it is not. */
+int ow_kafka_client_fatal(const struct ow_kafka_client *client, const struct ow_kafka_settings *settings,
+                          struct ow_error *err) OW_MUST_CHECK;
+/* Hands the message over. Its bytes must live until the delivery report, which carries `opaque`. */
 rd_kafka_resp_err_t ow_kafka_produce(rd_kafka_t *rk, rd_kafka_topic_t *topic, const struct ow_message *message,
                                      void *opaque);
 
@@ -189,8 +190,9 @@ void ow_kafka_group_name(const char *source, char to[OW_KAFKA_GROUP_SIZE]);
 rd_kafka_topic_partition_list_t *ow_kafka_position_offsets(const char *topic, struct ow_position position);
 /* 1: the latest position that the group of this source has; 0: it has none. A topic that holds one comes to *topic
    (owned by the caller, replaced; it stays what it was if there is none). Both block up to 30 s. */
-int ow_kafka_position_read(struct ow_kafka_client *client, const struct ow_kafka_settings *settings, const char *source,
-                           struct ow_position *ret, char **topic, struct ow_error *err) OW_MUST_CHECK;
+int ow_kafka_position_read(const struct ow_kafka_client *client, const struct ow_kafka_settings *settings,
+                           const char *source, struct ow_position *ret, char **topic,
+                           struct ow_error *err) OW_MUST_CHECK;
 /* Outside of a transaction. */
 int ow_kafka_position_write(struct ow_kafka_client *client, const struct ow_kafka_settings *settings,
                             const char *source, const char *topic, struct ow_position position,

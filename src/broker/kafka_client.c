@@ -36,7 +36,7 @@ int ow_kafka_client_open(struct ow_kafka_client *c, const struct ow_kafka_settin
     int events = RD_KAFKA_EVENT_DR | RD_KAFKA_EVENT_ERROR;
     rd_kafka_conf_set_events(conf, settings->token_file ? events | RD_KAFKA_EVENT_OAUTHBEARER_TOKEN_REFRESH : events);
     rd_kafka_conf_set_log_cb(conf, NULL); /* what matters comes as an event */
-    c->rk = rd_kafka_new(RD_KAFKA_PRODUCER, conf, why, sizeof why);
+    c->rk = rd_kafka_new(c->is_consumer ? RD_KAFKA_CONSUMER : RD_KAFKA_PRODUCER, conf, why, sizeof why);
     if (!c->rk) {
         rd_kafka_conf_destroy(conf);
         return ow_error_set(err, OW_EINVALID, "%s: %s", settings->text, why);
@@ -56,7 +56,7 @@ void ow_kafka_client_close(struct ow_kafka_client *c)
     (void)rd_kafka_purge(c->rk, RD_KAFKA_PURGE_F_QUEUE | RD_KAFKA_PURGE_F_INFLIGHT);
     rd_kafka_queue_io_event_enable(c->queue, -1, NULL, 0);
     rd_kafka_queue_destroy(c->queue);
-    rd_kafka_destroy(c->rk);
+    rd_kafka_destroy_flags(c->rk, RD_KAFKA_DESTROY_F_NO_CONSUMER_CLOSE);
     c->rk = NULL;
     c->queue = NULL;
 }

@@ -6,6 +6,7 @@
  */
 #include <stdio.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 #include "base/units.h"
 #include "broker/kafka.h"
@@ -166,24 +167,42 @@ static void nap(void)
     ow_wait_sleep(&wait);
 }
 
-int ow_kafka_position_read(struct ow_kafka_client *client, const struct ow_kafka_settings *settings, const char *source,
-                           struct ow_position *ret, char **topic, struct ow_error *err)
+static int ask_until_answered(struct ow_kafka_client *asker, const struct ow_kafka_settings *settings,
+                              const char *group, struct ow_position *ret, char **topic, struct ow_error *err)
 {
-    char group[OW_KAFKA_GROUP_SIZE];
     rd_kafka_resp_err_t code;
     int64_t until = ow_clock_monotonic_ms() + ANSWER_MS, left = ANSWER_MS;
     int r;
-    ow_kafka_group_name(source, group);
     for (;;) {
-        r = ask(client, group, (int)left, &code, ret, topic, err);
+        r = ask(asker, group, (int)left, &code, ret, topic, err);
         left = until - ow_clock_monotonic_ms();
-        if (r < 0 || !is_passing(code) || left <= PAUSE_MS || ow_kafka_client_slice(client, until, 0) == 0)
+        if (r < 0 || !is_passing(code) || left <= PAUSE_MS || ow_kafka_client_slice(asker, until, 0) == 0)
             break;
         nap();
     }
     if (r < 0 || code == RD_KAFKA_RESP_ERR_NO_ERROR)
         return r;
     return refuse(settings, group, code, "read", err);
+}
+
+/* A consumer of that group asks, which joins nothing: a producer falls over the answer of a coordinator that is none
+   any more, or not yet (librdkafka 2.0 to 2.10 at least). */
+int ow_kafka_position_read(const struct ow_kafka_client *client, const struct ow_kafka_settings *settings,
+                           const char *source, struct ow_position *ret, char **topic, struct ow_error *err)
+{
+    char group[OW_KAFKA_GROUP_SIZE];
+    const struct ow_kafka_pair extra[] = {{"group.id", group}, {NULL, NULL}};
+    struct ow_kafka_client asker = {.broker = client->broker, .event_fd = -1, .is_consumer = true};
+    ow_kafka_group_name(source, group);
+    int r = ow_kafka_client_open(&asker, settings, extra, err);
+    if (r == 0)
+        r = ow_kafka_client_reach(&asker, settings, err);
+    if (r == 0)
+        r = ask_until_answered(&asker, settings, group, ret, topic, err);
+    ow_kafka_client_close(&asker);
+    if (asker.event_fd >= 0)
+        (void)close(asker.event_fd);
+    return r;
 }
 
 /* --- writing ------------------------------------------------------------------------------------------ */

@@ -89,7 +89,7 @@ static int new_pipeline(const struct relay_options *options, char *const *urls, 
                         struct ow_error *err)
 {
     OW_CLEANUP(ow_url_done) struct ow_url from = {0}, to = {0};
-    struct ow_pipeline_options p = {.name = "relay", .ends_when_idle = options->until_end, .ended_fd = ended_fd};
+    struct ow_relay_pipeline_options p = {.name = "relay", .ends_when_idle = options->until_end, .ended_fd = ended_fd};
     int r = ow_command_url(urls[0], OW_URL_STORE, &from, err);
     if (r == 0)
         r = ow_command_url(urls[1], OW_URL_BROKER, &to, err);
@@ -125,7 +125,7 @@ static int new_pipeline(const struct relay_options *options, char *const *urls, 
         p.source->ops->discard(p.source);
         return r;
     }
-    r = ow_pipeline_new(&p, ret, err);
+    r = ow_relay_pipeline_new(&p, ret, err);
     if (r == OW_EINVALID) /* a template, as it was typed */
         err->code = r = OW_EUSAGE;
     return r;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* onewrite run CONFIG: all relays of a configuration, and the same file again at SIGHUP. */
+/* onewrite run CONFIG: all relays and consumers of a configuration, and the same file again at SIGHUP. */
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -16,10 +16,18 @@ struct run_options {
     const char *gap_accepted; /* of this relay; NULL: of none */
 };
 
-/* A relay that runs, and a text that holds everything that makes it what it is. */
+/* A relay or a consumer of a configuration. */
+struct entry {
+    struct ow_config *config;
+    const struct ow_config_relay *relay; /* or NULL */
+    const struct ow_config_consumer *consumer;
+};
+
+/* One that runs, and a text that holds everything that makes it what it is. Its configuration is kept for it. */
 struct running {
     struct ow_pipeline *pipeline;
     char *what;
+    const struct ow_config *config;
 };
 
 struct runner {
@@ -29,9 +37,31 @@ struct runner {
     const char *gap_accepted; /* at the first start only */
     struct running *running;  /* owned */
     size_t count;
+    struct ow_config **configs; /* owned: the one that holds now, and those that are in use */
+    size_t config_count;
 };
 
-static void describe(const struct ow_config_relay *relay, struct ow_buf *to)
+static size_t count_entries(const struct ow_config *config)
+{
+    return config->relay_count + config->consumer_count;
+}
+
+static struct entry entry_at(struct ow_config *config, size_t i)
+{
+    struct entry entry = {.config = config};
+    if (i < config->relay_count)
+        entry.relay = &config->relays[i];
+    else
+        entry.consumer = &config->consumers[i - config->relay_count];
+    return entry;
+}
+
+static const char *name_of(const struct entry *entry)
+{
+    return entry->relay ? entry->relay->name : entry->consumer->name;
+}
+
+static void describe_relay(const struct ow_config_relay *relay, struct ow_buf *to)
 {
     const struct ow_journal_options *j = &relay->broker->url.journal;
     const struct ow_file_options *f = &relay->broker->url.file;
@@ -51,14 +81,14 @@ static void describe(const struct ow_config_relay *relay, struct ow_buf *to)
                   relay->retry.multiplier, relay->retry.jitter, relay->retry.attempts_max);
 }
 
-static int new_pipeline(const struct runner *runner, const struct ow_config_relay *relay, struct ow_pipeline **ret,
-                        struct ow_error *err)
+static int new_relay(const struct runner *runner, const struct ow_config_relay *relay, struct ow_pipeline **ret,
+                     struct ow_error *err)
 {
-    struct ow_pipeline_options p = {.name = relay->name,
-                                    .from = relay->store->url.text,
-                                    .to = relay->broker->url.text,
-                                    .ends_when_idle = runner->options->until_end,
-                                    .ended_fd = runner->daemon.ended_fd};
+    struct ow_relay_pipeline_options p = {.name = relay->name,
+                                          .from = relay->store->url.text,
+                                          .to = relay->broker->url.text,
+                                          .ends_when_idle = runner->options->until_end,
+                                          .ended_fd = runner->daemon.ended_fd};
     ow_relay_options_default(&p.relay);
     ow_config_set_relay_options(relay, &p.relay);
     p.relay.ends_at_end = runner->options->until_end;
@@ -76,28 +106,47 @@ static int new_pipeline(const struct runner *runner, const struct ow_config_rela
         return r;
     }
     p.free_shape = ow_config_free_shape;
-    return ow_pipeline_new(&p, ret, err);
+    return ow_relay_pipeline_new(&p, ret, err);
+}
+
+static void describe(const struct entry *entry, struct ow_buf *to)
+{
+    if (entry->relay)
+        describe_relay(entry->relay, to);
+    else
+        ow_config_describe_consumer(entry->consumer, to);
+}
+
+static int new_consumer(const struct runner *runner, const struct ow_config_consumer *consumer,
+                        struct ow_pipeline **ret, struct ow_error *err)
+{
+    struct ow_consumer_parts parts;
+    int r = ow_config_new_consumer(consumer, &parts, err);
+    return r < 0 ? r
+                 : ow_consumer_pipeline_new(&parts, consumer->broker->url.text, runner->options->until_end,
+                                            runner->daemon.ended_fd, ret, err);
 }
 
 /* 0: it runs; 1: a signal said to end; < 0 */
-static int start(struct runner *runner, const struct ow_config_relay *relay, int64_t wait_ms, struct ow_error *err)
+static int start(struct runner *runner, const struct entry *entry, int64_t wait_ms, struct ow_error *err)
 {
     OW_CLEANUP(ow_buf_done) struct ow_buf what = {0};
     struct ow_pipeline *pipeline = NULL;
     struct running *more = realloc(runner->running, (runner->count + 1) * sizeof *more);
     if (more)
         runner->running = more;
-    describe(relay, &what);
+    describe(entry, &what);
     int r = more ? ow_buf_check(&what, err) : ow_error_set(err, OW_ENOMEM, "out of memory");
     if (r == 0)
-        r = new_pipeline(runner, relay, &pipeline, err);
+        r = entry->relay ? new_relay(runner, entry->relay, &pipeline, err)
+                         : new_consumer(runner, entry->consumer, &pipeline, err);
     if (r == 0)
         r = ow_daemon_add(&runner->daemon, pipeline, wait_ms, err);
     if (r < 0)
-        (void)ow_error_prefix(err, "relay %s", relay->name);
+        (void)ow_error_prefix(err, "%s %s", entry->relay ? "relay" : "consumer", name_of(entry));
     if (r != 0)
         return r;
-    runner->running[runner->count++] = (struct running){pipeline, what.data};
+    runner->running[runner->count++] = (struct running){pipeline, what.data, entry->config};
     what = (struct ow_buf){0};
     return 0;
 }
@@ -109,46 +158,78 @@ static void stop(struct runner *runner, size_t i)
     runner->running[i] = runner->running[--runner->count];
 }
 
-/* Whether this relay runs already, exactly as it is described. */
-static bool is_running(const struct runner *runner, const struct ow_config_relay *relay)
+/* Whether it runs already, exactly as it is described. */
+static bool is_running(const struct runner *runner, const struct entry *entry)
 {
     OW_CLEANUP(ow_buf_done) struct ow_buf what = {0};
-    describe(relay, &what);
+    describe(entry, &what);
     for (size_t i = 0; i < runner->count; i++)
         if (!what.has_failed && strcmp(runner->running[i].what, what.data) == 0)
             return !ow_pipeline_has_ended(runner->running[i].pipeline);
     return false;
 }
 
-static bool is_wanted(const struct ow_config *config, const struct running *running)
+static bool is_wanted(struct ow_config *config, const struct running *running)
 {
-    for (size_t i = 0; i < config->relay_count; i++) {
+    for (size_t i = 0; i < count_entries(config); i++) {
         OW_CLEANUP(ow_buf_done) struct ow_buf what = {0};
-        describe(&config->relays[i], &what);
+        const struct entry entry = entry_at(config, i);
+        describe(&entry, &what);
         if (!what.has_failed && strcmp(running->what, what.data) == 0)
             return !ow_pipeline_has_ended(running->pipeline);
     }
     return false;
 }
 
-/* A relay whose lines changed is stopped and started again; the others are not touched. A file that is wrong
-   changes nothing. */
+static int keep_config(struct runner *runner, struct ow_config *config, struct ow_error *err)
+{
+    struct ow_config **more = realloc(runner->configs, (runner->config_count + 1) * sizeof *more);
+    if (!more)
+        return ow_error_set(err, OW_ENOMEM, "out of memory");
+    runner->configs = more;
+    runner->configs[runner->config_count++] = config;
+    return 0;
+}
+
+/* But the newest, those that nothing runs by. */
+static void drop_configs(struct runner *runner)
+{
+    size_t kept = 0;
+    for (size_t i = 0; i < runner->config_count; i++) {
+        bool is_used = i + 1 == runner->config_count;
+        for (size_t k = 0; k < runner->count; k++)
+            is_used = is_used || runner->running[k].config == runner->configs[i];
+        if (is_used)
+            runner->configs[kept++] = runner->configs[i];
+        else
+            ow_config_free(runner->configs[i]);
+    }
+    runner->config_count = kept;
+}
+
+/* What changed is stopped and started again; the others are not touched. A file that is wrong changes nothing. */
 static void reload(void *context)
 {
     struct runner *runner = context;
     OW_CLEANUP(ow_config_cleanup) struct ow_config *config = NULL;
     struct ow_error err = {0};
-    if (ow_places_load_config(runner->path, &config, &err) != 0) {
+    if (ow_places_load_config(runner->path, &config, &err) != 0 || keep_config(runner, config, &err) < 0) {
         ow_log(OW_LOG_ERROR, "the configuration stays as it was", "error",
                err.text[0] ? err.text : "the file is wrong, see above", NULL);
         return;
     }
+    struct ow_config *now = config;
+    config = NULL;
     for (size_t i = runner->count; i > 0; i--)
-        if (!is_wanted(config, &runner->running[i - 1]))
+        if (!is_wanted(now, &runner->running[i - 1]))
             stop(runner, i - 1);
-    for (size_t i = 0; i < config->relay_count; i++)
-        if (!is_running(runner, &config->relays[i]) && start(runner, &config->relays[i], -1, &err) < 0)
-            ow_log(OW_LOG_ERROR, "cannot start", "relay", config->relays[i].name, "error", err.text, NULL);
+    for (size_t i = 0; i < count_entries(now); i++) {
+        const struct entry entry = entry_at(now, i);
+        if (!is_running(runner, &entry) && start(runner, &entry, -1, &err) < 0)
+            ow_log(OW_LOG_ERROR, "cannot start", entry.relay ? "relay" : "consumer", name_of(&entry), "error", err.text,
+                   NULL);
+    }
+    drop_configs(runner);
     ow_log(OW_LOG_INFO, "configuration read again", "file", runner->path, NULL);
 }
 
@@ -158,6 +239,9 @@ static void runner_done(struct runner *runner)
     for (size_t i = 0; i < runner->count; i++)
         free(runner->running[i].what);
     free(runner->running);
+    for (size_t i = 0; i < runner->config_count; i++)
+        ow_config_free(runner->configs[i]);
+    free(runner->configs);
 }
 
 static int check_gap(struct runner *runner, const struct ow_config *config, struct ow_error *err)
@@ -183,9 +267,16 @@ static int run(const void *options, char *const *arguments, size_t count, struct
     if (r != 0)
         return r;
     ow_log_configure(config->log_level, config->log_format);
-    r = check_gap(&runner, config, err);
-    for (size_t i = 0; i < config->relay_count && r == 0; i++)
-        r = start(&runner, &config->relays[i], runner.options->wait_ms, err);
+    r = keep_config(&runner, config, err);
+    if (r < 0)
+        return r;
+    struct ow_config *now = config;
+    config = NULL;
+    r = check_gap(&runner, now, err);
+    for (size_t i = 0; i < count_entries(now) && r == 0; i++) {
+        const struct entry entry = entry_at(now, i);
+        r = start(&runner, &entry, runner.options->wait_ms, err);
+    }
     runner.gap_accepted = NULL;
     if (r != 0)
         return r < 0 ? r : 0;
@@ -193,7 +284,8 @@ static int run(const void *options, char *const *arguments, size_t count, struct
 }
 
 static const struct ow_flag flags[] = {
-    {"until-end", 0, NULL, OW_FLAG_BOOL, NULL, "end when every outbox is empty, instead of waiting for more",
+    {"until-end", 0, NULL, OW_FLAG_BOOL, NULL,
+     "end when every outbox is empty and every topic read, instead of waiting for more",
      offsetof(struct run_options, until_end), NULL, 0, 0},
     {"wait", 'w', "DURATION", OW_FLAG_DURATION, "0", "at the start, how long to wait for a side that cannot be reached",
      offsetof(struct run_options, wait_ms), NULL, 0, 0},
@@ -219,12 +311,13 @@ const struct ow_command ow_command_run = {
     .summary = "do all that a configuration file says",
     .arguments = arguments,
     .description =
-        "Runs every relay of the configuration, each in a thread of its own, until it is stopped. SIGTERM waits for "
+        "Runs every relay and every consumer of the configuration, each in a thread of its own, until it is stopped. "
+        "SIGTERM waits for "
         "what is "
-        "in flight and ends with 0. SIGHUP reads the file again: relays whose lines changed are started anew, the "
+        "in flight and ends with 0. SIGHUP reads the file again: those whose lines changed are started anew, the "
         "others "
         "are not touched, and a file that is wrong changes nothing. Speaks to systemd (Type=notify, WatchdogSec).\n\n"
-        "A relay that ends by an error does not stop the others; the error is in the log, and the exit status tells of "
+        "One that ends by an error does not stop the others; the error is in the log, and the exit status tells of "
         "it.",
     .examples = examples,
     .options = flags,

@@ -3,7 +3,8 @@
 
 #include <inttypes.h>
 #include <stdio.h>
-#include <time.h>
+
+#include "base/units.h"
 
 /* --- names -------------------------------------------------------------------------------------------- */
 
@@ -138,26 +139,15 @@ static int64_t read_number(enum family family, struct ow_bytes bytes)
 /* "2026-11-21 12:40:00:123456 Z", in UTC. */
 static int64_t read_bus_time(struct ow_bytes text)
 {
-    static const char form[] = "dddd-dd-dd dd:dd:dd:dddddd Z";
-    if (text.size != sizeof form - 1)
+    char usual[] = "2026-11-21T12:40:00.123456Z";
+    int64_t ms;
+    if (text.size != sizeof usual || text.data[10] != ' ' || text.data[19] != ':' || text.data[26] != ' ' ||
+        text.data[27] != 'Z')
         return -1;
-    int64_t parts[7] = {0};
-    for (size_t i = 0, part = 0; i < text.size; i++) {
-        char c = text.data[i];
-        if (form[i] == 'd' ? c < '0' || c > '9' : c != form[i])
-            return -1;
-        if (form[i] != 'd')
-            part++;
-        else if (part < 7)
-            parts[part] = parts[part] * 10 + (c - '0');
-    }
-    struct tm tm = {.tm_year = (int)parts[0] - 1900,
-                    .tm_mon = (int)parts[1] - 1,
-                    .tm_mday = (int)parts[2],
-                    .tm_hour = (int)parts[3],
-                    .tm_min = (int)parts[4],
-                    .tm_sec = (int)parts[5]};
-    return (int64_t)timegm(&tm) * 1000 + parts[6] / 1000;
+    memcpy(usual, text.data, 26);
+    usual[10] = 'T';
+    usual[19] = '.';
+    return ow_time_parse(ow_bytes_of(usual), &ms, NULL) == 0 ? ms : -1;
 }
 
 /* --- reading ------------------------------------------------------------------------------------------ */
@@ -447,14 +437,12 @@ static void write_bus(struct writer *w, const struct ow_header *headers, size_t 
     put_known(w, "NServiceBus.ProcessingEndpoint", l->last.group);
     if (l->attempts > 1)
         put_decimal(w, "NServiceBus.Retries", (int64_t)l->attempts - 1);
-    struct tm tm;
-    time_t seconds = (time_t)(l->failed_ms / 1000);
-    if (l->failed_ms < 0 || l->failed_ms > INT64_C(253402300799999) || !gmtime_r(&seconds, &tm))
+    if (l->failed_ms < 0)
         return;
-    char *at = w->scratch->bytes + w->used;
-    size_t size = strftime(at, 32, "%Y-%m-%d %H:%M:%S", &tm);
-    size += (size_t)snprintf(at + size, 16, ":%06d Z", (int)(l->failed_ms % 1000) * 1000);
-    put(w, "NServiceBus.TimeOfFailure", (struct ow_bytes){at, size});
+    char usual[OW_TIME_TEXT_SIZE], *at = w->scratch->bytes + w->used;
+    (void)ow_time_format(l->failed_ms, usual);
+    int size = snprintf(at, 40, "%.10s %.8s:%.3s000 Z", usual, usual + 11, usual + 20);
+    put(w, "NServiceBus.TimeOfFailure", (struct ow_bytes){at, (size_t)size});
 }
 
 size_t ow_dead_letter_write(enum ow_dead_letter_form form, const struct ow_header *headers, size_t count,

@@ -5,7 +5,8 @@
 
 #include "codec/json.h"
 
-/* Where the text inside quotes, a comment or a dollar-quoted body that begins at `s` ends; `s` itself: none begins here. */
+/* Where the text inside quotes, a comment or a dollar-quoted body that begins at `s` ends; `s` itself: none begins
+ * here. */
 static const char *end_of_quoted(const char *s, const char *end)
 {
     if (*s == '\'' || *s == '"') {

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What the checks of relays and consumers share: errors at the place of a key, and names that stand for places. Private to
-   src/config. */
+/* What the checks of relays and consumers share: errors at the place of a key, and names that stand for places. Private
+   to src/config. */
 #ifndef OW_CONFIG_CHECK_H
 #define OW_CONFIG_CHECK_H
 

@@ -193,13 +193,15 @@ static void check_by(const struct checking *c)
     struct ow_error err;
     const struct ow_config_log log = {.slot = relay->slot};
     if (ow_config_check_by(&relay->store->url, &relay->by, &log, &err) < 0)
-        ow_check_report(&c->at, "from", relay->slot && relay->by == OW_RELAY_BY_POLLING ? "slot" : "by", "%s", err.text);
+        ow_check_report(&c->at, "from", relay->slot && relay->by == OW_RELAY_BY_POLLING ? "slot" : "by", "%s",
+                        err.text);
     bool is_polled = relay->by == OW_RELAY_BY_POLLING || relay->store->url.scheme->id == OW_SCHEME_SQLITE;
     if (relay->table && is_polled && !is_usual_table(relay->table))
         ow_check_report(&c->at, "from", "outbox",
-                  "this version of onewrite polls its own outbox only; leave out this key, or rename the table");
+                        "this version of onewrite polls its own outbox only; leave out this key, or rename the table");
     else if (relay->table && relay->by == OW_RELAY_BY_MESSAGE)
-        ow_check_report(&c->at, "from", "outbox", "by message there is no outbox table; leave out this key, or read by log");
+        ow_check_report(&c->at, "from", "outbox",
+                        "by message there is no outbox table; leave out this key, or read by log");
 }
 
 static void check_outbox(const struct checking *c)
@@ -231,14 +233,14 @@ static void check_against_others(const struct checking *c)
         const struct ow_config_relay *other = &c->config->relays[i];
         if (relay->name && other->name && strcmp(relay->name, other->name) == 0)
             ow_check_report(&c->at, NULL, "name", "relays[%zu] is called \"%.*s\" already; names must be unique", i,
-                      OW_PRINT(ow_check_written(&c->at, NULL, "name")));
+                            OW_PRINT(ow_check_written(&c->at, NULL, "name")));
         if (!relay->store || !other->store)
             continue;
         const char *path = relay->store->url.path, *other_path = other->store->url.path;
         if (relay->store == other->store || (path && other_path && strcmp(path, other_path) == 0)) {
-            ow_check_report(&c->at, "from", "store",
-                      "relays[%zu] reads this outbox already, and two relays would fight for the same rows; keep one",
-                      i);
+            ow_check_report(
+                &c->at, "from", "store",
+                "relays[%zu] reads this outbox already, and two relays would fight for the same rows; keep one", i);
             return;
         }
     }
@@ -249,7 +251,8 @@ static void check_relay(const struct checking *c)
     struct ow_relay_draft *draft = c->draft;
     struct ow_config *config = c->config;
     draft->relay.store = ow_check_resolve(&c->at, "from", "store", draft->store, config->stores, config->store_count);
-    draft->relay.broker = ow_check_resolve(&c->at, "to", "broker", draft->broker, config->brokers, config->broker_count);
+    draft->relay.broker = ow_check_resolve(&c->at, "to", "broker", draft->broker, config->brokers,
+                                           config->broker_count);
     check_outbox(c);
     struct ow_error err;
     if (draft->relay.broker && draft->relay.broker->url.scheme &&
@@ -257,9 +260,10 @@ static void check_relay(const struct checking *c)
         ow_check_report(&c->at, "to", "broker", "%s", err.text);
     if (draft->relay.debezium && draft->relay.store && draft->relay.by != OW_RELAY_BY_LOG)
         ow_check_report(&c->at, "to", "debezium",
-                  "the router reads rows of a table out of PostgreSQL's log; read by log, or leave out debezium");
+                        "the router reads rows of a table out of PostgreSQL's log; read by log, or leave out debezium");
     if (draft->relay.routes && draft->relay.store && draft->relay.by != OW_RELAY_BY_LOG)
-        ow_check_report(&c->at, "to", "tables", "only a relay by log reads several tables; read by log, or leave out tables");
+        ow_check_report(&c->at, "to", "tables",
+                        "only a relay by log reads several tables; read by log, or leave out tables");
     if (draft->relay.start_after && draft->relay.store && draft->relay.by == OW_RELAY_BY_POLLING)
         ow_check_report(&c->at, "from", "start_after", "is for a source that is read by log");
     else if (draft->relay.start_after && ow_postgres_log_check_start(draft->relay.start_after, &err) < 0)

@@ -12,8 +12,8 @@
 #include "config/diagnostics.h"
 #include "config/substitute.h"
 #include "config/url.h"
-#include "core/retry.h"
 #include "core/breaker.h"
+#include "core/retry.h"
 #include "core/window.h"
 #include "pattern/consumer/handlers.h"
 
@@ -69,9 +69,9 @@ struct ow_config_relay {
 enum ow_config_handler { OW_CONFIG_HANDLER_NONE, OW_CONFIG_HANDLER_SQL, OW_CONFIG_HANDLER_HTTP };
 
 struct ow_config_consumer {
-    char *name, *group;                  /* group NULL: as the name */
+    char *name, *group; /* group NULL: as the name */
     const struct ow_config_place *broker;
-    char **topics;                       /* owned; ended by NULL */
+    char **topics; /* owned; ended by NULL */
     size_t topic_count;
     char *topic_words;                   /* as written: "a, b" */
     uint32_t start;                      /* 0: beginning, 1: end */

@@ -71,9 +71,9 @@ static int read_statements(struct ow_reader *reader, const yaml_node_t *node, st
         ow_reader_report(reader, node, "write 1 to %d statements", OW_HANDLER_STATEMENTS_MAX);
     else
         for (size_t i = 0; i < count; i++)
-            read_statement(reader,
-                           is_list ? yaml_document_get_node(reader->document, node->data.sequence.items.start[i]) : node,
-                           consumer);
+            read_statement(
+                reader, is_list ? yaml_document_get_node(reader->document, node->data.sequence.items.start[i]) : node,
+                consumer);
     ow_reader_leave(reader, path);
     return 0;
 }
@@ -131,10 +131,10 @@ static void check_letters(const struct checking *c)
     struct ow_config_consumer *consumer = &c->draft->consumer;
     const struct ow_config *config = c->config;
     const struct ow_check *at = &c->at;
-    consumer->letter_store =
-        ow_check_resolve(at, "dead_letter", "store", c->draft->letter_store, config->stores, config->store_count);
-    consumer->letter_broker =
-        ow_check_resolve(at, "dead_letter", "broker", c->draft->letter_broker, config->brokers, config->broker_count);
+    consumer->letter_store = ow_check_resolve(at, "dead_letter", "store", c->draft->letter_store, config->stores,
+                                              config->store_count);
+    consumer->letter_broker = ow_check_resolve(at, "dead_letter", "broker", c->draft->letter_broker, config->brokers,
+                                               config->broker_count);
     if (!consumer->letter_broker && consumer->letter_topic)
         consumer->letter_broker = consumer->broker;
     if (consumer->letter_store && consumer->inbox && consumer->letter_store != consumer->inbox)
@@ -143,8 +143,9 @@ static void check_letters(const struct checking *c)
                         "writes its row in the inbox, so write %s",
                         consumer->inbox->name);
     if (consumer->then == OW_THEN_PARK && !c->draft->letter_store)
-        ow_check_report(at, "dead_letter", "then",
-                        "to park messages takes a store, where they wait; write dead_letter: { store: … }, or then: skip");
+        ow_check_report(
+            at, "dead_letter", "then",
+            "to park messages takes a store, where they wait; write dead_letter: { store: … }, or then: skip");
     if (consumer->then == OW_THEN_PARK && consumer->order == OW_ORDER_NONE)
         ow_check_report(at, "dead_letter", "then", "with order: none there is nothing to park for; write then: skip");
     if (consumer->then == OW_THEN_AUTO)
@@ -156,7 +157,8 @@ static void check_name(const struct checking *c)
     const char *name = c->draft->consumer.name;
     for (size_t i = 0; name && i < c->config->relay_count; i++)
         if (c->config->relays[i].name && strcmp(c->config->relays[i].name, name) == 0)
-            ow_check_report(&c->at, NULL, "name", "relays[%zu] is called \"%s\" already; names must be unique", i, name);
+            ow_check_report(&c->at, NULL, "name", "relays[%zu] is called \"%s\" already; names must be unique", i,
+                            name);
     for (size_t i = 0; name && i < c->config->consumer_count; i++)
         if (c->config->consumers[i].name && strcmp(c->config->consumers[i].name, name) == 0)
             ow_check_report(&c->at, NULL, "name", "consumers[%zu] is called \"%s\" already; names must be unique", i,
@@ -167,11 +169,11 @@ static void check_consumer(const struct checking *c)
 {
     struct ow_config_consumer *consumer = &c->draft->consumer;
     const struct ow_config *config = c->config;
-    consumer->broker =
-        ow_check_resolve(&c->at, "from", "broker", c->draft->broker, config->brokers, config->broker_count);
+    consumer->broker = ow_check_resolve(&c->at, "from", "broker", c->draft->broker, config->brokers,
+                                        config->broker_count);
     consumer->inbox = ow_check_resolve(&c->at, "inbox", "store", c->draft->store, config->stores, config->store_count);
-    if (consumer->broker && consumer->broker->url.scheme &&
-        consumer->broker->url.scheme->id != OW_SCHEME_KAFKA && consumer->broker->url.scheme->id != OW_SCHEME_JOURNAL)
+    if (consumer->broker && consumer->broker->url.scheme && consumer->broker->url.scheme->id != OW_SCHEME_KAFKA &&
+        consumer->broker->url.scheme->id != OW_SCHEME_JOURNAL)
         ow_check_report(&c->at, "from", "broker", "%s keeps no consumer groups; kafka: and journal: do",
                         consumer->broker->url.scheme->form);
     if (consumer->topic_words && consumer->topic_count == 0)
@@ -262,6 +264,46 @@ int ow_config_read_consumers(struct ow_reader *reader, const struct yaml_node_s 
     }
     ow_reader_leave(reader, outer);
     return r;
+}
+
+static void describe_text(struct ow_buf *to, const char *text)
+{
+    ow_buf_printf(to, "|%zu:", text ? strlen(text) : 0);
+    ow_buf_add_text(to, text ? text : "-");
+}
+
+static void describe_place(struct ow_buf *to, const struct ow_config_place *place)
+{
+    describe_text(to, place ? place->name : NULL);
+    describe_text(to, place ? place->url.path : NULL);
+    describe_text(to, place ? place->url.text : NULL);
+}
+
+void ow_config_describe_consumer(const struct ow_config_consumer *c, struct ow_buf *to)
+{
+    const char *texts[] = {
+        c->name,        c->group,        c->topic_words,   c->id, c->http.url, c->http.unix_socket, c->http.ca,
+        c->http.secret, c->letter_topic, c->no_retry_words};
+    const struct ow_config_place *places[] = {c->broker, c->inbox, c->letter_store, c->letter_broker};
+    ow_buf_add_text(to, "consumer");
+    for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++)
+        describe_text(to, texts[i]);
+    for (size_t i = 0; i < sizeof places / sizeof places[0]; i++)
+        describe_place(to, places[i]);
+    for (size_t i = 0; i < c->statement_count; i++)
+        describe_text(to, c->statements[i]);
+    for (size_t i = 0; i < c->http.header_count; i++) {
+        describe_text(to, c->http.headers[i].name);
+        describe_text(to, c->http.headers[i].value);
+    }
+    ow_buf_printf(to, "|%u %u %lld %lld %d %lld %u %u %u %zu", c->start, c->keeps_offsets, (long long)c->retention_ms,
+                  (long long)c->retention_count, (int)c->handler, (long long)c->http.timeout_ms, c->order, c->in_flight,
+                  c->window.count_max, c->window.bytes_max);
+    ow_buf_printf(to, " %lld %lld %g %g %u %lld", (long long)c->retry.initial_ms, (long long)c->retry.max_ms,
+                  c->retry.multiplier, c->retry.jitter, c->retry.attempts_max, (long long)c->retry.elapsed_max_ms);
+    ow_buf_printf(to, " %u %g %u %u %lld %lld %u %u %u", c->breaker.failures, c->breaker.rate, c->breaker.window,
+                  c->breaker.probes, (long long)c->breaker.open_ms, (long long)c->breaker.open_ms_max, c->letter_form,
+                  c->then, c->replay_rate);
 }
 
 void ow_config_free_consumers(struct ow_config *config)

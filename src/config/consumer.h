@@ -11,6 +11,8 @@ struct yaml_node_s;
 
 int ow_config_read_consumers(struct ow_reader *reader, const struct yaml_node_s *list, struct ow_config *config);
 void ow_config_free_consumers(struct ow_config *config);
+/* Appends a text that is another one as soon as anything of it is, what is secret included. */
+void ow_config_describe_consumer(const struct ow_config_consumer *consumer, struct ow_buf *to);
 
 /* --- what works (construct_consumer.c) ------------------------------------------------------------------------ */
 

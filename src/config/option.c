@@ -9,8 +9,8 @@
 
 static bool is_text(enum ow_option_type type)
 {
-    return type == OW_OPTION_TEXT || type == OW_OPTION_WORDS || type == OW_OPTION_NAME || type == OW_OPTION_TEMPLATE || type == OW_OPTION_STATEMENT ||
-           type == OW_OPTION_URL;
+    return type == OW_OPTION_TEXT || type == OW_OPTION_WORDS || type == OW_OPTION_NAME || type == OW_OPTION_TEMPLATE ||
+           type == OW_OPTION_STATEMENT || type == OW_OPTION_URL;
 }
 
 static int64_t high_of(const struct ow_option *option)
@@ -138,6 +138,7 @@ void ow_option_expected(const struct ow_option *option, struct ow_buf *to)
     case OW_OPTION_LIST:
         ow_buf_add_text(to, "a list");
         break;
+    case OW_OPTION_NODE:
     case OW_OPTION_LATER:
         break;
     }

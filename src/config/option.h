@@ -10,17 +10,17 @@
 #include "base/bytes.h"
 
 enum ow_option_type {
-    OW_OPTION_TEXT,     /* char *, owned */
-    OW_OPTION_WORDS,    /* char *, owned: a text, or a list of texts, which are joined by ", " */
-    OW_OPTION_NAME,     /* char *, owned: 1 to 64 of A-Z a-z 0-9 _ . - */
-    OW_OPTION_TEMPLATE, /* char *, owned: see core/route.h */
+    OW_OPTION_TEXT,      /* char *, owned */
+    OW_OPTION_WORDS,     /* char *, owned: a text, or a list of texts, which are joined by ", " */
+    OW_OPTION_NAME,      /* char *, owned: 1 to 64 of A-Z a-z 0-9 _ . - */
+    OW_OPTION_TEMPLATE,  /* char *, owned: see core/route.h */
     OW_OPTION_STATEMENT, /* char *, owned: SQL with ${!FIELD} in it, see codec/sql_template.h; may have several lines */
-    OW_OPTION_URL,      /* char *, owned */
-    OW_OPTION_INTEGER,  /* 32 or 64 bits; low .. high */
-    OW_OPTION_NUMBER,   /* double; low .. high */
-    OW_OPTION_DURATION, /* 32 or 64 bits, milliseconds; low .. high */
-    OW_OPTION_SIZE,     /* 32 or 64 bits, bytes; low .. high */
-    OW_OPTION_CHOICE,   /* 32 bits: the index in `choices` */
+    OW_OPTION_URL,       /* char *, owned */
+    OW_OPTION_INTEGER,   /* 32 or 64 bits; low .. high */
+    OW_OPTION_NUMBER,    /* double; low .. high */
+    OW_OPTION_DURATION,  /* 32 or 64 bits, milliseconds; low .. high */
+    OW_OPTION_SIZE,      /* 32 or 64 bits, bytes; low .. high */
+    OW_OPTION_CHOICE,    /* 32 bits: the index in `choices` */
     /* Not scalars; read by config.c. */
     OW_OPTION_GROUP, /* a map with the keys of `group`, whose offsets count from the same base */
     OW_OPTION_MAP,   /* names -> something; the place takes a pointer to the node */

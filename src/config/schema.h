@@ -31,7 +31,7 @@ struct ow_consumer_draft {
 };
 
 extern const struct ow_option ow_consumer_options[]; /* offsets in struct ow_consumer_draft (schema_consumer.c) */
-extern const struct ow_option ow_config_options[]; /* offsets in struct ow_config_draft */
-extern const struct ow_option ow_relay_options[];  /* offsets in struct ow_relay_draft */
+extern const struct ow_option ow_config_options[];   /* offsets in struct ow_config_draft */
+extern const struct ow_option ow_relay_options[];    /* offsets in struct ow_relay_draft */
 
 #endif

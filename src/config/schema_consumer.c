@@ -172,7 +172,8 @@ static const struct ow_option breaker_options[] = {
      .fallback = "5",
      .low = 0,
      .high = 1000000,
-     .help = "So many failures of the target in a row, and it is left alone for a while; 0: their number does not count.",
+     .help =
+         "So many failures of the target in a row, and it is left alone for a while; 0: their number does not count.",
      CONSUMER(consumer.breaker.failures)},
     {.key = "rate",
      .type = OW_OPTION_NUMBER,

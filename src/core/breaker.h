@@ -21,7 +21,8 @@ struct ow_breaker_policy {
     uint32_t probes;   /* calls that are let through half open, and must succeed */
     int64_t open_ms, open_ms_max;
 };
-extern const struct ow_breaker_policy ow_breaker_policy_default; /* 5 in a row; half of the last 20; 1 probe; 5 s .. 5 min */
+extern const struct ow_breaker_policy
+    ow_breaker_policy_default; /* 5 in a row; half of the last 20; 1 probe; 5 s .. 5 min */
 
 enum { OW_BREAKER_WINDOW_MAX = 64 };
 enum ow_breaker_state { OW_BREAKER_CLOSED, OW_BREAKER_OPEN, OW_BREAKER_HALF_OPEN };
@@ -29,11 +30,11 @@ enum ow_breaker_state { OW_BREAKER_CLOSED, OW_BREAKER_OPEN, OW_BREAKER_HALF_OPEN
 struct ow_breaker {
     struct ow_breaker_policy policy;
     enum ow_breaker_state state;
-    uint32_t in_a_row, opened;       /* failures; times that it opened since it was closed */
+    uint32_t in_a_row, opened; /* failures; times that it opened since it was closed */
     uint32_t probes_begun, probes_done;
-    uint64_t recent;                 /* bits of the last calls, 1: failed; the newest is the lowest */
+    uint64_t recent; /* bits of the last calls, 1: failed; the newest is the lowest */
     uint32_t recent_count;
-    int64_t until_ms;                /* OPEN: wall clock, so that it survives a restart */
+    int64_t until_ms; /* OPEN: wall clock, so that it survives a restart */
 };
 
 void ow_breaker_init(struct ow_breaker *breaker, const struct ow_breaker_policy *policy);

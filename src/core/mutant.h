@@ -18,18 +18,41 @@
     X(COMMIT_TOO_FAR, "the transaction stores the position of the last message read, not sent") \
     X(FORGET_IN_FLIGHT, "what was in flight when the broker failed is not sent again")          \
     X(ASIDE_UNRECORDED, "a message counts as set aside although recording it failed")           \
-    X(INBOX_NOT_ASKED, "a message that was handled before is handled again")                    \
-    X(PARKED_PASSES, "a message passes a dead letter of its key")                               \
-    X(SETTLE_UNRECORDED, "an offset is settled although the inbox knows nothing of it")         \
-    X(REVOKE_UNSETTLED, "a partition is given away without settling what is done")              \
+    X(POSITION_BACK, "a transaction stores a position before the one that is on record")        \
+    X(DROP_UNRECORDED, "what is not published leaves no position where there are transactions") \
+    X(DEFECT_DROPPED, "what cannot be shaped is dropped, and not set aside")                    \
+    X(CONFIRM_UNRECORDED, "a log is confirmed before its position is on record")                \
+    X(RECORD_BACK, "a position is recorded over a later one")                                   \
+    X(NOWHERE_IS_RECORDED, "a position counts as recorded although there was nowhere to")       \
+    X(CONFIRM_UNRESUMED, "a log is confirmed before it knows what is on record")                \
+    X(IDLE_TOO_EARLY, "a position without a message is given out while something is open")      \
+    X(GATHERS_TOO_MUCH, "what waits to be confirmed does not count for the window")             \
+    X(READ_TWICE, "what is in the window is read once more after the source was opened again")  \
+    X(GONE_BACK_UNSEEN, "a log that begins before what is in the window is read on")            \
+    X(STANDBY_KEEPS_WINDOW, "who had to stand by sends what it had read before")                \
+    X(FOLLOWED_UNSEEN, "nobody asks whether another relay has come and gone")                   \
+    X(BROKER_NOT_ASKED, "the source is opened again, and the broker not asked what it has")     \
+    X(FENCED_GOES_ON, "who was fenced off fights for the broker, and keeps the source")         \
+    X(ORDINAL_LOST, "one message of a transaction that is on record stands for all of it")      \
+    X(RESUME_AGAIN, "a log yields the message at the recorded position once more")              \
+    X(RECORD_SHORT, "the source's own record is put back by what it confirms once more")        \
+    X(TOLD_TOO_FAR, "a server is told to forget more than what is on record")
+
+/* The same for consumers. */
+#define OW_CONSUMER_MUTANTS(X)                                                          \
+    X(INBOX_NOT_ASKED, "a message that was handled before is handled again")            \
+    X(PARKED_PASSES, "a message passes a dead letter of its key")                       \
+    X(SETTLE_UNRECORDED, "an offset is settled although the inbox knows nothing of it") \
+    X(REVOKE_UNSETTLED, "a partition is given away without settling what is done")      \
     X(RETRY_AT_ONCE, "a message that failed does not wait")
 
 enum ow_mutant {
     OW_MUTANT_NONE,
 #define OW_MUTANT_ENUM(name, what) OW_MUTANT_##name,
-    OW_MUTANTS(OW_MUTANT_ENUM)
+    OW_MUTANTS(OW_MUTANT_ENUM) OW_MUTANT_COUNT, /* of those of a relay */
+    OW_CONSUMER_MUTANTS(OW_MUTANT_ENUM)
 #undef OW_MUTANT_ENUM
-        OW_MUTANT_COUNT,
+        OW_MUTANT_ALL,
 };
 
 #ifdef OW_WITH_MUTANTS

@@ -178,6 +178,36 @@ static void add_item(struct ow_buf *to, const char *text)
     ow_buf_add_char(to, '"');
 }
 
+/* Their schemas and their names, as two arrays. */
+static int name_tables(const struct ow_pg_rows *rows, struct ow_buf *schemas, struct ow_buf *tables,
+                       struct ow_error *err)
+{
+    for (size_t i = 0; rows && i < rows->outbox_count; i++) {
+        add_item(schemas, rows->outboxes[i].schema);
+        add_item(tables, rows->outboxes[i].table);
+    }
+    ow_buf_add_text(schemas, rows ? "}" : "{}");
+    ow_buf_add_text(tables, rows ? "}" : "{}");
+    ow_buf_add_char(schemas, '\0');
+    ow_buf_add_char(tables, '\0');
+    return schemas->has_failed || tables->has_failed ? ow_error_set(err, OW_ENOMEM, "out of memory") : 0;
+}
+
+int ow_pg_side_check_rights(struct ow_pg_side *side, const char *slot, const char *publication,
+                            const struct ow_pg_rows *rows, struct ow_error *err)
+{
+    OW_CLEANUP(clear_result) PGresult *result = NULL;
+    OW_CLEANUP(ow_buf_done) struct ow_buf schemas = {0};
+    OW_CLEANUP(ow_buf_done) struct ow_buf tables = {0};
+    int r = name_tables(rows, &schemas, &tables, err);
+    if (r == 0)
+        r = QUERY(side, ow_sql_pg_log_missing_rights, &result, err, schemas.data, tables.data, publication, slot);
+    if (r < 0 || PQgetisnull(result, 0, 0))
+        return r;
+    return ow_error_set(err, OW_EDENIED, "%s: role %s lacks rights to read the log; a DBA may run, in this database: %s",
+                        side->shown, PQuser(side->conn), text_of(result, 0));
+}
+
 static int write_statement(struct ow_pg_side *side, const char *publication, const struct ow_pg_rows *rows,
                            bool is_partitioned, PGresult **ret, struct ow_error *err)
 {
@@ -185,17 +215,8 @@ static int write_statement(struct ow_pg_side *side, const char *publication, con
     OW_CLEANUP(ow_buf_done) struct ow_buf tables = {0};
     if (!rows)
         return QUERY(side, ow_sql_pg_log_publication_of_nothing, ret, err, publication);
-    for (size_t i = 0; i < rows->outbox_count; i++) {
-        add_item(&schemas, rows->outboxes[i].schema);
-        add_item(&tables, rows->outboxes[i].table);
-    }
-    ow_buf_add_text(&schemas, "}");
-    ow_buf_add_text(&tables, "}");
-    ow_buf_add_char(&schemas, '\0');
-    ow_buf_add_char(&tables, '\0');
-    if (schemas.has_failed || tables.has_failed)
-        return ow_error_set(err, OW_ENOMEM, "out of memory");
-    return QUERY(side, ow_sql_pg_log_publication_of_tables, ret, err, publication, schemas.data, tables.data,
+    int r = name_tables(rows, &schemas, &tables, err);
+    return r < 0 ? r : QUERY(side, ow_sql_pg_log_publication_of_tables, ret, err, publication, schemas.data, tables.data,
                  is_partitioned ? "true" : "false");
 }
 

@@ -44,6 +44,10 @@ int ow_pg_side_drop_slot(struct ow_pg_side *side, const char *slot, struct ow_er
 
 /* Whether the server can do it at all: wal_level, and its version for `kind` "message". */
 int ow_pg_side_check_server(struct ow_pg_side *side, bool by_message, struct ow_error *err) OW_MUST_CHECK;
+/* Everything that the role may not and will have to. OW_EDENIED: with the SQL of all of it, for a DBA. `rows` NULL: it is
+   read by message. */
+int ow_pg_side_check_rights(struct ow_pg_side *side, const char *slot, const char *publication,
+                            const struct ow_pg_rows *rows, struct ow_error *err) OW_MUST_CHECK;
 /* That the table is there with the columns that a message needs, or with any. */
 int ow_pg_side_check_table(struct ow_pg_side *side, const char *schema, const char *table, bool with_any_columns,
                            bool *ret_is_partitioned, struct ow_error *err) OW_MUST_CHECK;

@@ -61,6 +61,8 @@ static int check_surroundings(struct ow_pg_log *log, struct ow_error *err)
     bool is_any_partitioned = false, by_message = log->options.by_message;
     int r = ow_pg_side_check_server(&log->side, by_message, err);
     if (r == 0)
+        r = ow_pg_side_check_rights(&log->side, log->slot, log->publication, by_message ? NULL : &log->rows, err);
+    if (r == 0)
         r = ow_postgres_ensure(log->side.store, err);
     for (size_t i = 0; r == 0 && !by_message && i < log->rows.outbox_count; i++) {
         bool is_partitioned = false;

@@ -3,6 +3,8 @@
 
 #include <stdlib.h>
 
+#include "core/mutant.h"
+
 struct ow_pg_track_row {
     struct ow_position position;
     int64_t seq;
@@ -43,7 +45,9 @@ static int grow(struct ow_pg_track *track, struct ow_error *err)
 
 int ow_pg_track_row(struct ow_pg_track *track, struct ow_position position, int64_t seq, struct ow_error *err)
 {
-    if (ow_position_compare(position, track->confirmed) <= 0)
+    if (ow_position_compare(position, track->confirmed) < (OW_MUTANT(RESUME_AGAIN) ? 0 : 1))
+        return 0;
+    if (OW_MUTANT(ORDINAL_LOST) && position.major <= track->confirmed.major)
         return 0;
     if (track->count == track->capacity) {
         int r = grow(track, err);
@@ -75,7 +79,7 @@ int64_t ow_pg_track_seq(const struct ow_pg_track *track, struct ow_position posi
 struct ow_position ow_pg_track_record(const struct ow_pg_track *track, struct ow_position position)
 {
     const struct ow_pg_track_row *last = track->count ? row_at(track, track->count - 1) : NULL;
-    if (ow_position_compare(track->confirmed, position) > 0)
+    if (ow_position_compare(track->confirmed, position) > 0 && !OW_MUTANT(RECORD_SHORT))
         return track->confirmed; /* on record, though whoever confirms was not told */
     if (last && ow_position_compare(last->position, position) > 0)
         return position;
@@ -101,12 +105,16 @@ void ow_pg_track_confirm(struct ow_pg_track *track, struct ow_position position,
         track->first = (track->first + 1) & (track->capacity - 1);
         track->count--;
     }
-    if (track->done <= track->confirmed.major && track->done > track->flush)
+    if ((track->done <= track->confirmed.major || OW_MUTANT(TOLD_TOO_FAR)) && track->done > track->flush)
         track->flush = track->done;
 }
 
 bool ow_pg_track_idle(const struct ow_pg_track *track, struct ow_position *ret)
 {
+    if (OW_MUTANT(IDLE_TOO_EARLY) && track->count > 0) {
+        *ret = (struct ow_position){row_at(track, track->count - 1)->position.major + 1, 0};
+        return true;
+    }
     if (track->count > 0 || track->done <= track->confirmed.major)
         return false;
     *ret = (struct ow_position){track->done, 0};

@@ -52,8 +52,8 @@ enum { OW_STORE_QUEUE_MAX = 1000 };
 
 /* Which of the queued statements failed, and what its database calls that. */
 struct ow_store_failure {
-    size_t index;     /* counted from 0 since the last finish(); the number of them: none is to blame */
-    char class[32];   /* PostgreSQL: the SQLSTATE, "23505"; SQLite: "constraint failed"; "" if not known */
+    size_t index;   /* counted from 0 since the last finish(); the number of them: none is to blame */
+    char class[32]; /* PostgreSQL: the SQLSTATE, "23505"; SQLite: "constraint failed"; "" if not known */
 };
 
 struct ow_store_ops {
@@ -68,13 +68,13 @@ struct ow_store_ops {
     void (*stop)(struct ow_statement *statement);
     void (*discard)(struct ow_statement *statement); /* NULL is allowed */
 
-    /* Runs a statement whose rows nobody wants, without waiting for it: PostgreSQL has it in its pipeline, SQLite runs it
-       at once. The values' bytes stay the caller's and must live until finish(). At most OW_STORE_QUEUE_MAX; between
+    /* Runs a statement whose rows nobody wants, without waiting for it: PostgreSQL has it in its pipeline, SQLite runs
+       it at once. The values' bytes stay the caller's and must live until finish(). At most OW_STORE_QUEUE_MAX; between
        the first and finish() nothing else may be asked of the store. OW_EINVALID, OW_ETOOBIG: a value cannot be stored;
        what was queued before stands. */
     int (*queue)(struct ow_statement *statement, const struct ow_value *values, size_t count, struct ow_error *err);
-    /* Waits for what was queued. < 0: a statement failed, those behind it were not run, and an open transaction is of no
-       use any more. `failure` may be NULL. */
+    /* Waits for what was queued. < 0: a statement failed, those behind it were not run, and an open transaction is of
+       no use any more. `failure` may be NULL. */
     int (*finish)(struct ow_store *store, struct ow_store_failure *failure, struct ow_error *err);
 
     /* Runs a script of several statements that take no parameters and whose rows nobody wants. */

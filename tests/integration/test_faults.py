@@ -5,12 +5,14 @@
 """
 
 import signal
+import threading
 import time
 
 import pytest
 from conftest import wait_for
-from faults import own_server, own_ways, ports_of, resident_kib, sleep_while, tell  # noqa: F401
+from faults import own_server, own_ways, ports_of, resident_kib, sleep_while, tell, way  # noqa: F401
 from kafka import *  # noqa: F403 (fixtures)
+from postgres import pg_database, pg_server  # noqa: F401 (fixtures)
 
 MIB = 1024  # of KiB
 
@@ -69,6 +71,23 @@ def test_the_relay_is_ended_while_the_broker_is_away(own_ways, kafka):
         way.must_hold(duplicates=way.window)
     assert took < 10, f"{took} s"
     tell(ended_within_s=round(took, 1))
+
+
+@pytest.mark.parametrize("way", ["log"], indirect=True)
+def test_a_relay_starts_while_kafka_starts(way, kafka, is_long):
+    """It asks for its position a coordinator that is not one yet."""
+    way.once()
+    for _ in range(10 if is_long else 1):
+        way.shop.place(orders=5)
+        kafka.stop(signal.SIGKILL)
+        starting = threading.Thread(target=kafka.start)
+        starting.start()
+        while starting.is_alive():
+            relay = way.relay("--until-end")
+            assert relay.wait(60) in (0, 69), f"{relay.returncode}: {way.said()}"
+        starting.join()
+    way.once()
+    way.must_hold()
 
 
 @pytest.mark.server(checkpoint_timeout="1h")

@@ -131,6 +131,7 @@ static int look_through(struct sim_broker *b, struct ow_error *err)
     bool is_exactly = w->options.kind == SIM_EXACTLY, is_verdict = false, is_empty = true;
     if (is_exactly && b->epoch != w->bus.epoch) {
         sim_happened(SIM_FENCED);
+        b->fenced_at = b->node->source.opened;
         sim_broker_drop_queued(b);
         return ow_error_set(err, OW_ESTANDBY, "fenced");
     }
@@ -195,6 +196,9 @@ int sim_last_position(struct ow_broker *base, const char *source, struct ow_posi
         return sim_fate_error(b->node, SIM_FAILS, "broker.last_position", err);
     if (strcmp(source, "outbox-1") != 0)
         sim_fail(b->node->world, "the broker was asked about a source \"%s\"", source);
+    if (b->fenced_at && b->fenced_at == b->node->source.opened)
+        sim_fail(b->node->world, "a relay that was fenced off comes back without having left the source");
+    b->fenced_at = 0;
     if (!b->has_become)
         b->epoch = ++bus->epoch;
     b->has_become = true;
@@ -253,7 +257,8 @@ int sim_record_position(struct ow_broker *base, const char *source, struct ow_po
     if (strcmp(source, "outbox-1") != 0)
         sim_fail(w, "the broker was given a position of a source \"%s\"", source);
     /* The topic beside which it stood is gone. */
-    bool has_lost_place = !w->is_calm && w->bus.has_position && sim_chance(&w->dice, w->options.fail_broker);
+    bool has_lost_place = !w->is_calm && !ow_position_is_zero(b->told_position) &&
+                          sim_chance(&w->dice, w->options.fail_broker);
     if (fate == SIM_GOES && (!b->has_place || has_lost_place)) {
         sim_happened(SIM_NOWHERE);
         return ow_error_set(err, OW_EAGAIN, "nowhere");

@@ -83,7 +83,7 @@ static void insert(struct sim_world *w, struct sim_writer *writer)
     const struct sim_options *o = &w->options;
     append_of(w, SIM_WAL_ROW, writer)->row = (struct sim_staged){
         .key = sim_roll(&w->dice, 10) ? sim_roll(&w->dice, o->keys) : SIM_KEYS_MAX - 1,
-        .is_poison = sim_chance(&w->dice, o->poison),
+        .is_poison = w->written < o->barren || sim_chance(&w->dice, o->poison),
         .is_unwanted = sim_chance(&w->dice, o->unwanted),
         .is_oversize = sim_chance(&w->dice, o->oversize),
         .is_shaped_away = sim_chance(&w->dice, o->shaped_away),
@@ -153,6 +153,8 @@ void sim_log_crash(struct sim_world *w)
         log->writers[i].is_open = false; /* without a word in the log */
     if (log->slot > log->durable_slot)
         sim_happened(SIM_SLOT_BACK);
+    if (log->slot > log->durable_slot && ow_position_is_zero(sim_log_record(w)))
+        w->takeovers++; /* what lies between comes again, and what has been read since with it */
     log->slot = log->durable_slot;
     log->holder = SIM_NOBODY;
 }
@@ -431,7 +433,7 @@ static int log_tend(struct ow_source *base, struct ow_wait *wait, struct ow_erro
             sim_trace(w, "the server is told %llu", (unsigned long long)s->track.flush);
             sim_check_told(w, s->track.flush);
             w->log.slot = s->track.flush;
-            if (sim_roll(&w->dice, 2))
+            if (sim_roll(&w->dice, 4) == 0)
                 w->log.durable_slot = w->log.slot;
         }
         if (fate != SIM_GOES)

@@ -69,10 +69,10 @@ static int all_mutants(uint64_t seed, uint64_t schedules)
         ow_mutant_planted = (enum ow_mutant)m;
         uint64_t found = run(seed, schedules, false);
         if (found < schedules)
-            printf("%-18s found after %llu schedules: %s\n", mutants[m].name, (unsigned long long)found + 1,
+            printf("%-20s found after %llu schedules: %s\n", mutants[m].name, (unsigned long long)found + 1,
                    world.failure);
         else
-            printf("%-18s SURVIVED %llu schedules: %s\n", mutants[m].name, (unsigned long long)schedules,
+            printf("%-20s SURVIVED %llu schedules: %s\n", mutants[m].name, (unsigned long long)schedules,
                    mutants[m].what);
         survivors += found == schedules;
     }
@@ -82,7 +82,7 @@ static int all_mutants(uint64_t seed, uint64_t schedules)
 static int list_mutants(void)
 {
     for (int m = 1; m < OW_MUTANT_COUNT; m++)
-        printf("%-18s %s\n", mutants[m].name, mutants[m].what);
+        printf("%-20s %s\n", mutants[m].name, mutants[m].what);
     return 0;
 }
 
@@ -133,7 +133,7 @@ int main(int argc, char **argv)
     if (optind < argc)
         return usage();
     if (wants_all)
-        return all_mutants(seed, schedules ? schedules : 20000);
+        return all_mutants(seed, schedules ? schedules : 200000);
     for (int m = 1; mutant && m < OW_MUTANT_COUNT; m++)
         if (strcmp(mutants[m].name, mutant) == 0)
             ow_mutant_planted = (enum ow_mutant)m;

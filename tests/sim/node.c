@@ -34,6 +34,7 @@ void sim_node_bury(struct sim_node *node)
     sim_broker_forget(&node->broker);
     node->broker.unfit = 0;
     node->broker.has_place = false;
+    node->broker.fenced_at = 0;
     node->is_alive = node->is_dead = node->has_permanent = node->is_stopped = false;
     node->crash_in = node->stop_in = 0;
     node->drain_until_ms = 0;
@@ -55,7 +56,10 @@ void sim_node_start(struct sim_node *node)
                                                .bytes_max = w->options.window_bytes};
     options.retry = (struct ow_retry_policy){
         .initial_ms = 10, .max_ms = 200, .multiplier = 2, .jitter = 0.2, .attempts_max = w->options.attempts_max};
-    options.reconnect = (struct ow_retry_policy){.initial_ms = 10, .max_ms = 100, .multiplier = 2, .jitter = 0.2};
+    options.reconnect = (struct ow_retry_policy){.initial_ms = w->options.reconnect_ms,
+                                                 .max_ms = 4 * (int64_t)w->options.reconnect_ms,
+                                                 .multiplier = 2,
+                                                 .jitter = 0.2};
     options.world = (struct ow_world){now_ms, dice, node};
     options.listener = listen;
     options.listener_context = node;

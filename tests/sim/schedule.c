@@ -38,6 +38,8 @@ static void roll_options(struct sim_world *w)
     o->uses_start = roll(w, 2);
     o->ends_at_end = roll(w, 4) == 0;
     o->has_long_memory = roll(w, 2);
+    o->reconnect_ms = o->nodes == 1 || roll(w, 2) ? 10 : 300; /* the other one looks every 200 ms */
+    o->barren = o->is_log && roll(w, 3) == 0 ? sim_between(&w->dice, 1, 6) : 0;
     o->poison = rate(w, 100);
     o->unwanted = rate(w, 100);
     o->oversize = rate(w, 100);
@@ -58,7 +60,7 @@ static void roll_options(struct sim_world *w)
     o->restore = !o->is_log && o->nodes == 1 ? rate(w, 300) : 0;
     o->drain = rate(w, 20);
     o->cut = o->is_log ? rate(w, 30) : 0;
-    o->server_crash = o->is_log ? rate(w, 30) : 0;
+    o->server_crash = o->is_log ? rate(w, 60) : 0;
     o->tamper = o->is_log ? rate(w, 30) : 0;
 }
 
@@ -338,7 +340,7 @@ static void settle_down(struct sim_world *w)
         sim_log_commit_all(w);
     calm_down(w);
     struct sim_node *node = survivor_of(w);
-    uint32_t turns_max = 400 + 80 * w->count;
+    uint32_t turns_max = 600 + 80 * w->count + 2 * w->options.reconnect_ms;
     for (uint32_t n = 0; !w->has_failed && !is_finished(w, node); n++) {
         calm_turn(w, node);
         sim_check_now(w);

@@ -36,6 +36,7 @@ void sim_source_taken(struct sim_source *s)
     }
     w->last_holder = s->node->number;
     s->node->seen = w->takeovers;
+    s->opened++;
 }
 
 /* --- the lock, or the lease ---------------------------------------------------------------------------- */

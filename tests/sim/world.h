@@ -120,6 +120,8 @@ struct sim_options {
     bool is_log, shapes, has_leases;
     uint32_t nodes, messages, keys, window_count, capacity, fault_events, attempts_max;
     size_t window_bytes;
+    uint32_t barren;       /* so many messages of a log cannot be sent, before one can */
+    uint32_t reconnect_ms; /* how long a side that failed is left alone at first */
     bool uses_start, ends_at_end, has_long_memory;
     uint32_t poison, unwanted, oversize, shaped_away, rollback, streamed;  /* of what is written */
     uint32_t drop, slow_ack, lost_ack, late_ack, double_receipt;           /* of what is sent */
@@ -185,6 +187,7 @@ struct sim_source {
     struct ow_source base;
     struct sim_node *node;
     bool is_open, is_resumed;
+    uint32_t opened;          /* how often */
     uint64_t last_seq, epoch; /* the lease's, when it was taken */
     int64_t renew_due_ms;
     char bytes[4096]; /* what is lent; overwritten by the next call */
@@ -207,7 +210,8 @@ struct sim_broker {
     struct ow_broker base;
     struct sim_node *node;
     bool is_open, was_full, is_in_transaction, has_become;
-    bool has_place; /* to record a position at */
+    uint32_t fenced_at; /* how often its source had been opened when it was fenced off; 0: it was not */
+    bool has_place;     /* to record a position at */
     uint32_t connection;
     uint64_t epoch;
     uint64_t unfit; /* bits: messages that are known to be refused */

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Consumer: subscription -> handler, each effect once. Written against the contracts alone (subscriber, inbox, handler,
- * and a broker for the dead letter topic); the world comes in through struct ow_world, so that the same code runs in the
- * daemon and in the simulator.
+ * and a broker for the dead letter topic); the world comes in through struct ow_world, so that the same code runs in
+ * the daemon and in the simulator.
  *
  * The life of one record:
  *
@@ -59,20 +59,20 @@ struct ow_consumer_options {
     const char *name, *group;
     const char *const *topics;
     size_t topic_count;
-    int64_t from;                      /* OW_OFFSET_*: where a group begins that has no offset */
-    const char *id;                    /* template; NULL: the message's own id, else topic/partition/offset */
-    enum ow_window_order order;        /* KEY, ALL (of a partition), NONE */
-    uint32_t in_flight;                /* calls at a time; in_transaction: messages in one transaction. 0: 100 */
-    struct ow_window_limits window;    /* of a partition: records read and not settled; order is set from above */
-    struct ow_retry_policy retry;      /* of a message */
-    const char *const *no_retry;       /* classes that are set aside at once ("http 4xx" …); ended by NULL; may be NULL */
-    struct ow_retry_policy reconnect;  /* of the sides; attempts_max is ignored */
+    int64_t from;                   /* OW_OFFSET_*: where a group begins that has no offset */
+    const char *id;                 /* template; NULL: the message's own id, else topic/partition/offset */
+    enum ow_window_order order;     /* KEY, ALL (of a partition), NONE */
+    uint32_t in_flight;             /* calls at a time; in_transaction: messages in one transaction. 0: 100 */
+    struct ow_window_limits window; /* of a partition: records read and not settled; order is set from above */
+    struct ow_retry_policy retry;   /* of a message */
+    const char *const *no_retry; /* classes that are set aside at once ("http 4xx" …); ended by NULL; may be NULL */
+    struct ow_retry_policy reconnect; /* of the sides; attempts_max is ignored */
     struct ow_breaker_policy breaker;
-    bool parks;                        /* later messages of a key that has a letter */
-    bool keeps_letters;                /* in the inbox. Neither that nor `letters`: nothing is ever set aside */
-    bool keeps_offsets;                /* in the inbox, not in the broker */
-    bool ends_at_end;                  /* ow_consumer_is_idle() is waited for: nothing is put off */
-    uint32_t replay_rate;              /* letters a second; 0: 100 */
+    bool parks;                           /* later messages of a key that has a letter */
+    bool keeps_letters;                   /* in the inbox. Neither that nor `letters`: nothing is ever set aside */
+    bool keeps_offsets;                   /* in the inbox, not in the broker */
+    bool ends_at_end;                     /* ow_consumer_is_idle() is waited for: nothing is put off */
+    uint32_t replay_rate;                 /* letters a second; 0: 100 */
     ow_consumer_make_letter *make_letter; /* with `letters` */
     void *letter_context;
     int64_t drain_ms; /* how long a partition that is taken away waits for its calls; 0: 3,000 */
@@ -99,7 +99,7 @@ struct ow_consumer {
     struct ow_subscriber *subscriber; /* NULL: not open */
     struct ow_inbox *inbox;           /* may be NULL */
     struct ow_handler *handler;
-    struct ow_broker *letters; /* may be NULL */
+    struct ow_broker *letters;      /* may be NULL */
     struct ow_consumer_side_state { /* inbox, handler, letters, subscriber */
         bool is_open, has_trouble;
         uint32_t failures; /* in a row */

@@ -31,8 +31,8 @@ static struct batch batch_of(struct ow_consumer *c)
 static void add(struct batch *b, struct ow_consumer_call *call)
 {
     b->calls[b->count] = call;
-    b->entries[b->count++] =
-        (struct ow_inbox_entry){.record = &call->record, .id = call->task.id, .letter = call->letter};
+    b->entries[b->count++] = (struct ow_inbox_entry){
+        .record = &call->record, .id = call->task.id, .letter = call->letter};
 }
 
 static bool is_alone(const struct ow_consumer_call *call)
@@ -82,7 +82,8 @@ static int transact(struct ow_consumer *c, struct batch *b, size_t first, size_t
     if (r == 0) {
         OW_CRASH_POINT(CONSUMER_BEFORE_COMMIT);
         r = c->inbox->ops->commit(c->inbox, err);
-        if (r < 0 && tasks > 0 && ow_error_class(r) != OW_CLASS_RETRYABLE) { /* a constraint that is checked at the end */
+        if (r < 0 && tasks > 0 &&
+            ow_error_class(r) != OW_CLASS_RETRYABLE) { /* a constraint that is checked at the end */
             *ret_blamed = b->task_calls[0];
             *outcome = (struct ow_outcome){.kind = OW_OUTCOME_FAILED, .retry_after_ms = -1, .class = "commit"};
             (void)snprintf(outcome->reason, sizeof outcome->reason, "%s", err->text);

@@ -125,7 +125,8 @@ static bool is_out_of_budget(struct ow_consumer *c, const struct ow_consumer_cal
     struct ow_consumer_note *note = ow_consumer_note(call->partition, call->slot);
     if (note && note->first_failed_ms == 0)
         note->first_failed_ms = now;
-    return note && c->options.retry.elapsed_max_ms > 0 && now - note->first_failed_ms >= c->options.retry.elapsed_max_ms;
+    return note && c->options.retry.elapsed_max_ms > 0 &&
+           now - note->first_failed_ms >= c->options.retry.elapsed_max_ms;
 }
 
 void ow_consumer_failed(struct ow_consumer *c, struct ow_consumer_call *call, const struct ow_outcome *outcome)
@@ -173,7 +174,8 @@ static int begin_call(struct ow_consumer *c, struct ow_consumer_call *call, enum
 {
     if (call->record.message.defect.data) {
         call->outcome = (struct ow_outcome){.kind = OW_OUTCOME_REFUSED, .class = "bad message"};
-        (void)snprintf(call->outcome.reason, sizeof call->outcome.reason, "%.*s", OW_PRINT(call->record.message.defect));
+        (void)snprintf(call->outcome.reason, sizeof call->outcome.reason, "%.*s",
+                       OW_PRINT(call->record.message.defect));
         call->state = can_set_aside(c) ? OW_CALL_FAILED : OW_CALL_TAKEN;
         if (call->state == OW_CALL_TAKEN)
             ow_consumer_failed(c, call, &call->outcome);
@@ -292,10 +294,10 @@ static void take_outcome(struct ow_consumer *c, const struct ow_outcome *outcome
     call->is_probe = false;
     if (outcome->kind == OW_OUTCOME_DONE && keep_emitted(call, outcome) == 0)
         call->state = OW_CALL_HANDLED;
-    else if (outcome->kind == OW_OUTCOME_DONE || outcome->kind == OW_OUTCOME_HELD_UP || (was_probe && outcome->is_of_target))
+    else if (outcome->kind == OW_OUTCOME_DONE || outcome->kind == OW_OUTCOME_HELD_UP ||
+             (was_probe && outcome->is_of_target))
         /* A probe finds out about the target; that is no attempt of the message. */
-        ow_consumer_put_back(c, call,
-                             ow_consumer_now_ms(c) + ow_retry_delay_ms(&c->options.reconnect, 1, 0.5), false);
+        ow_consumer_put_back(c, call, ow_consumer_now_ms(c) + ow_retry_delay_ms(&c->options.reconnect, 1, 0.5), false);
     else
         ow_consumer_failed(c, call, outcome);
     if (has_changed)
@@ -328,7 +330,8 @@ static int send_letter(struct ow_consumer *c, struct ow_consumer_call *call, str
                                           .failed_ms = wall_ms(c)};
     struct ow_message letter;
     ow_buf_clear(&c->letter_scratch);
-    int r = c->options.make_letter(c->options.letter_context, &call->record, &failure, &c->letter_scratch, &letter, err);
+    int r = c->options.make_letter(c->options.letter_context, &call->record, &failure, &c->letter_scratch, &letter,
+                                   err);
     if (r < 0)
         return r;
     /* Its bytes must live until the receipt: they are a copy, and the call's. */
@@ -361,9 +364,9 @@ static void take_letter_receipt(struct ow_consumer *c, const struct ow_receipt *
     struct ow_error err = {.code = OW_EAGAIN};
     (void)ow_error_set(&err, OW_EAGAIN, "a dead letter was not accepted: %s", receipt->reason);
     call->state = OW_CALL_FAILED;
-    c->letters_due_ms =
-        ow_consumer_now_ms(c) + ow_retry_delay_ms(&c->options.reconnect, ++c->sides[OW_SIDE_LETTERS].failures,
-                                                  c->options.world.dice(c->options.world.context));
+    c->letters_due_ms = ow_consumer_now_ms(c) + ow_retry_delay_ms(&c->options.reconnect,
+                                                                  ++c->sides[OW_SIDE_LETTERS].failures,
+                                                                  c->options.world.dice(c->options.world.context));
     if (!c->sides[OW_SIDE_LETTERS].has_trouble)
         ow_consumer_tell(c, OW_CONSUMER_TROUBLE, "%s", err.text);
     c->sides[OW_SIDE_LETTERS].has_trouble = true;
@@ -439,11 +442,11 @@ static int record_one(struct ow_consumer *c, const struct ow_inbox_entry *entry,
             r = c->inbox->ops->publish(c->inbox, call->emitted[i], 1, err);
         return r;
     }
-    struct ow_inbox_failure failure = {
-        .class = call->is_parked ? "" : call->outcome.class,
-        .reason = call->is_parked ? "an earlier message of its key was set aside" : call->outcome.reason,
-        .attempts = call->slot->failures + !call->is_parked,
-        .is_parked = call->is_parked};
+    struct ow_inbox_failure failure = {.class = call->is_parked ? "" : call->outcome.class,
+                                       .reason = call->is_parked ? "an earlier message of its key was set aside"
+                                                                 : call->outcome.reason,
+                                       .attempts = call->slot->failures + !call->is_parked,
+                                       .is_parked = call->is_parked};
     return c->inbox->ops->set_aside(c->inbox, entry, &failure, err);
 }
 

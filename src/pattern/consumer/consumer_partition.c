@@ -10,8 +10,8 @@
 #include "pattern/consumer/consumer_private.h"
 
 enum {
-    READ_MAX = 1000,      /* records in one step */
-    LETTERS_MAX = 256,    /* that are replayed at a time */
+    READ_MAX = 1000,   /* records in one step */
+    LETTERS_MAX = 256, /* that are replayed at a time */
     LETTERS_EVERY_MS = 1000,
     SETTLE_EVERY_MS = 200,
 };

@@ -39,13 +39,13 @@ struct ow_consumer_note {
 };
 
 struct ow_consumer_partition {
-    char *topic;       /* NULL: the letters that are replayed */
+    char *topic; /* NULL: the letters that are replayed */
     int64_t partition;
     struct ow_window window;
     struct ow_consumer_note *notes; /* of window.limits.count_max; NULL while nothing is noted */
-    bool is_paused; /* this one alone */
+    bool is_paused;                 /* this one alone */
     bool is_leaving;
-    bool is_gone; /* somebody else's; to be freed */
+    bool is_gone;          /* somebody else's; to be freed */
     int64_t settle_offset; /* the last that was popped and not settled; -1: nothing */
     uint32_t running;
 };

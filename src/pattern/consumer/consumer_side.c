@@ -88,8 +88,8 @@ int ow_consumer_side_failed(struct ow_consumer *c, enum ow_consumer_side side, s
     if (ow_error_class(err->code) != OW_CLASS_RETRYABLE)
         return err->code;
     s->failures++;
-    s->due_ms = ow_consumer_now_ms(c) + ow_retry_delay_ms(&c->options.reconnect, s->failures,
-                                                          c->options.world.dice(c->options.world.context));
+    s->due_ms = ow_consumer_now_ms(c) +
+                ow_retry_delay_ms(&c->options.reconnect, s->failures, c->options.world.dice(c->options.world.context));
     if (!s->has_trouble)
         ow_consumer_tell(c, OW_CONSUMER_TROUBLE, "%s", err->text);
     s->has_trouble = true;

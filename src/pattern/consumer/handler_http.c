@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * HTTP: a POST a message, any number at a time, over libcurl's multi interface: its sockets are in an epoll set of ours,
- * which the pipeline's loop waits for. Headers:
+ * HTTP: a POST a message, any number at a time, over libcurl's multi interface: its sockets are in an epoll set of
+ * ours, which the pipeline's loop waits for. Headers:
  *
  *   Idempotency-Key                      the id, the same at every attempt (IETF draft, as Stripe has it)
  *   ce-id ce-type ce-source ce-subject ce-time ce-partitionkey   CloudEvents 1.0, binary mode
@@ -178,7 +178,7 @@ static void add_headers(struct http *h, struct call *call, const struct ow_task 
     add_header(call, &h->scratch, "Content-Type",
                type.size ? type
                          : ow_bytes_of(m->payload.data && ow_utf8_is_valid(m->payload) ? "application/json"
-                                                                                      : "application/octet-stream"));
+                                                                                       : "application/octet-stream"));
     add_header(call, &h->scratch, "Idempotency-Key", task->id);
     add_header(call, &h->scratch, "ce-specversion", ow_bytes_of("1.0"));
     add_cloud_event(h, call, "ce-id", task->id);
@@ -495,9 +495,8 @@ static int read_secret(struct http *h, const char *secret, struct ow_error *err)
     int r = ow_base64_decode(&h->secret, ow_bytes_of(secret + sizeof prefix - 1), &why);
     if (r == OW_ENOMEM)
         return ow_error_set(err, r, "out of memory");
-    return r < 0 || h->secret.size == 0
-               ? ow_error_set(err, OW_EINVALID, "the secret: after \"whsec_\" stands Base64")
-               : 0;
+    return r < 0 || h->secret.size == 0 ? ow_error_set(err, OW_EINVALID, "the secret: after \"whsec_\" stands Base64")
+                                        : 0;
 }
 
 static int copy(const char *text, char **to)

@@ -8,8 +8,8 @@
 enum { OW_HANDLER_STATEMENTS_MAX = 32 };
 
 /* SQL statements (codec/sql_template.h), in the transaction of the inbox, in their order. A class of failure is the
-   SQLSTATE in PostgreSQL ("23505"), SQLite's own words there, "bad message" where the message lacks what is asked of it.
-   OW_EINVALID with the place in the statement. */
+   SQLSTATE in PostgreSQL ("23505"), SQLite's own words there, "bad message" where the message lacks what is asked of
+   it. OW_EINVALID with the place in the statement. */
 int ow_handler_sql_new(const char *const *statements, size_t count, struct ow_handler **ret,
                        struct ow_error *err) OW_MUST_CHECK;
 
@@ -17,11 +17,11 @@ struct ow_handler_http_header {
     char *name, *value;
 };
 struct ow_handler_http_options {
-    char *url;         /* http:// or https:// */
-    char *unix_socket; /* NULL: over TCP */
-    char *ca;          /* a PEM file; NULL: what the system trusts */
-    char *secret;      /* of Standard Webhooks: "whsec_" and Base64, or any text; NULL: not signed */
-    int64_t timeout_ms; /* of a call, all in all; 0: 10 s */
+    char *url;                /* http:// or https:// */
+    char *unix_socket;        /* NULL: over TCP */
+    char *ca;                 /* a PEM file; NULL: what the system trusts */
+    char *secret;             /* of Standard Webhooks: "whsec_" and Base64, or any text; NULL: not signed */
+    int64_t timeout_ms;       /* of a call, all in all; 0: 10 s */
     uint32_t connections_max; /* 0: 100 */
     struct ow_handler_http_header *headers; /* that are added to each request */
     size_t header_count;

@@ -7,8 +7,8 @@
  * key was). A dead letter is a row beside it, with all bytes of the message. Letters of a key have an order, that of
  * their numbers; while a key has one, later messages of it are parked behind (unless told not to park).
  *
- * `dlq replay` queues letters; the consumer takes them from here like records of one more partition. A parked letter with
- * no other before it is queued by itself.
+ * `dlq replay` queues letters; the consumer takes them from here like records of one more partition. A parked letter
+ * with no other before it is queued by itself.
  *
  * One thread. Calls may block for a statement timeout. Errors as the store's; OW_CLASS_RETRYABLE ones, and OW_EBUSY for
  * a deadlock or a serialisation failure, say nothing about the messages: the caller rolls back and tries again.
@@ -23,7 +23,7 @@ enum ow_inbox_state {
     OW_INBOX_NEW,     /* never seen: to be handled. After begin(): claimed by this transaction */
     OW_INBOX_HANDLED, /* done with before, or, in the same call, by an entry before */
     OW_INBOX_ASIDE,
-    OW_INBOX_PARKED, /* was parked before */
+    OW_INBOX_PARKED,  /* was parked before */
     OW_INBOX_BLOCKED, /* never seen, but a letter of its key is open: to be parked by set_aside(). Claimed like NEW */
 };
 
@@ -58,8 +58,8 @@ struct ow_inbox_ops {
     /* Begins a transaction and claims what is NEW or BLOCKED: the row of its id is written as handled. Of a letter: the
        letter is taken away; HANDLED if somebody else has done that. */
     int (*begin)(struct ow_inbox *inbox, struct ow_inbox_entry *entries, size_t count, struct ow_error *err);
-    /* In the transaction, of a claimed entry: its row says set aside or parked instead, and there is a letter (of one that
-       was replayed: its letter is back, with one more replay). */
+    /* In the transaction, of a claimed entry: its row says set aside or parked instead, and there is a letter (of one
+       that was replayed: its letter is back, with one more replay). */
     int (*set_aside)(struct ow_inbox *inbox, const struct ow_inbox_entry *entry, const struct ow_inbox_failure *failure,
                      struct ow_error *err);
     /* In the transaction: into the outbox of the same store. */
@@ -71,7 +71,8 @@ struct ow_inbox_ops {
        queued; 0: none now. Only one member of the group is given letters at a time. */
     int (*next_queued)(struct ow_inbox *inbox, int64_t after, struct ow_inbox_letter *ret, struct ow_error *err);
 
-    /* Where offsets are kept beside the effects (see ow_inbox_options): in the transaction, and to begin with. 1: known. */
+    /* Where offsets are kept beside the effects (see ow_inbox_options): in the transaction, and to begin with. 1:
+     * known. */
     int (*store_offset)(struct ow_inbox *inbox, struct ow_bytes topic, int64_t partition, int64_t next,
                         struct ow_error *err);
     int (*read_offset)(struct ow_inbox *inbox, struct ow_bytes topic, int64_t partition, int64_t *ret,
@@ -104,10 +105,11 @@ struct ow_inbox_options {
     void *context;                   /* must outlive the inbox */
     bool remembers;                  /* ids are recorded; else only letters, and everything else is NEW */
     bool keeps_letters;
-    bool parks;                      /* later messages of a key with a letter are BLOCKED */
-    int64_t retention_ms;            /* rows of handled messages older than this go; 0: kept for ever */
-    int64_t retention_count;         /* and the oldest above this many; 0: no bound */
+    bool parks;              /* later messages of a key with a letter are BLOCKED */
+    int64_t retention_ms;    /* rows of handled messages older than this go; 0: kept for ever */
+    int64_t retention_count; /* and the oldest above this many; 0: no bound */
 };
-int ow_inbox_store_new(const struct ow_inbox_options *options, struct ow_inbox **ret, struct ow_error *err) OW_MUST_CHECK;
+int ow_inbox_store_new(const struct ow_inbox_options *options, struct ow_inbox **ret,
+                       struct ow_error *err) OW_MUST_CHECK;
 
 #endif

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The inbox in PostgreSQL and SQLite. What differs: PostgreSQL is asked about a batch in one statement, with arrays; for
- * SQLite, which has no round trips, about one message after the other.
+ * The inbox in PostgreSQL and SQLite. What differs: PostgreSQL is asked about a batch in one statement, with arrays;
+ * for SQLite, which has no round trips, about one message after the other.
  */
 #include <inttypes.h>
 #include <stdio.h>
@@ -222,10 +222,9 @@ static int ask_postgres(struct inbox *in, enum statement which, struct ow_inbox_
 
 static int ask_sqlite(struct inbox *in, struct ow_inbox_entry *entry, struct ow_error *err)
 {
-    struct ow_value values[] = {
-        consumer_value(in), ow_value_text(entry->id),
-        in->options.parks ? ow_value_blob(entry->record->message.key) : ow_value_null(),
-        ow_value_integer(in->options.parks)};
+    struct ow_value values[] = {consumer_value(in), ow_value_text(entry->id),
+                                in->options.parks ? ow_value_blob(entry->record->message.key) : ow_value_null(),
+                                ow_value_integer(in->options.parks)};
     struct ow_value columns[2];
     struct ow_statement *statement;
     int r = row_of(in, LOOK, values, 4, columns, 2, &statement, err);
@@ -282,7 +281,8 @@ static int claim(struct inbox *in, struct ow_inbox_entry *entries, size_t count,
 {
     int r = 0;
     if (!in->options.remembers)
-        return in->options.parks ? inbox_look(&in->base, entries, count, err) : look_at_letters(in, entries, count, err);
+        return in->options.parks ? inbox_look(&in->base, entries, count, err)
+                                 : look_at_letters(in, entries, count, err);
     for (size_t i = 0; i < count; i++) /* what the claim does not say is new was there before */
         entries[i].state = OW_INBOX_HANDLED;
     if (in->is_postgres)
@@ -436,8 +436,8 @@ static int hold_replays(struct inbox *in, struct ow_error *err)
         in->store->ops->stop(statement);
         return r < 0 ? r : in->holds_replays;
     }
-    struct ow_value values[] = {consumer_value(in), ow_value_text(ow_bytes_of(in->who)), ow_value_integer(now + HOLD_MS),
-                                ow_value_integer(now)};
+    struct ow_value values[] = {consumer_value(in), ow_value_text(ow_bytes_of(in->who)),
+                                ow_value_integer(now + HOLD_MS), ow_value_integer(now)};
     int r = run(in, HOLD_REPLAYS, values, 4, err);
     return r < 0 ? r : in->store->ops->changes(in->store) > 0;
 }
@@ -465,7 +465,8 @@ static int show_letter(struct inbox *in, const struct ow_value *columns, struct 
     int r = ow_record_headers_read(bytes[11], in->found, HEADERS_MAX, &count, &in->headers, err);
     if (r < 0)
         return ow_error_prefix(err, "dead letter %" PRId64, columns[0].integer);
-    *ret = (struct ow_inbox_letter){.number = columns[0].integer, .id = bytes[1], .replays = (uint32_t)columns[13].integer};
+    *ret = (struct ow_inbox_letter){
+        .number = columns[0].integer, .id = bytes[1], .replays = (uint32_t)columns[13].integer};
     ret->record = (struct ow_record){.partition = columns[6].kind == OW_VALUE_NULL ? -1 : columns[6].integer,
                                      .offset = columns[7].kind == OW_VALUE_NULL ? -1 : columns[7].integer};
     ret->record.message = (struct ow_message){.id = bytes[1],
@@ -598,7 +599,8 @@ static int inbox_tend(struct ow_inbox *inbox, struct ow_wait *wait, struct ow_er
     }
     if (in->options.retention_ms > 0)
         r = prune(in, PRUNE_OLD,
-                  in->is_postgres ? in->options.retention_ms : ow_clock_wall_ms() - in->options.retention_ms, &most, err);
+                  in->is_postgres ? in->options.retention_ms : ow_clock_wall_ms() - in->options.retention_ms, &most,
+                  err);
     if (r == 0 && in->options.retention_count > 0)
         r = prune(in, PRUNE_MANY, in->options.retention_count, &most, err);
     in->prune_due_ms = now + (most >= 1000 ? PRUNE_SOON_MS : PRUNE_EVERY_MS);

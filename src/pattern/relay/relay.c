@@ -3,6 +3,7 @@
 
 #include "base/crash.h"
 #include "codec/json.h"
+#include "core/mutant.h"
 #include "pattern/relay/relay_private.h"
 
 void ow_relay_options_default(struct ow_relay_options *options)
@@ -126,9 +127,10 @@ static int read_one(struct ow_relay *relay, struct ow_error *err)
         int r = relay->source->ops->next(relay->source, &view, err);
         if (r <= 0)
             return r;
-        if (relay->is_rereading && is_still_here(relay, view.position))
+        if (relay->is_rereading && is_still_here(relay, view.position) && !OW_MUTANT(READ_TWICE))
             continue;
-        if (relay->is_rereading && ow_position_compare(view.position, relay->newest) < 0) {
+        if (relay->is_rereading && ow_position_compare(view.position, relay->newest) < 0 &&
+            !OW_MUTANT(GONE_BACK_UNSEEN) && !OW_MUTANT(READ_TWICE)) {
             /* It has gone back, to before what is in the window, which comes again behind this one. */
             ow_relay_close_broker(relay);
             ow_relay_forget_read(relay);
@@ -139,6 +141,8 @@ static int read_one(struct ow_relay *relay, struct ow_error *err)
         }
         struct ow_error why = {0};
         r = ow_relay_make_fit(relay, &view, &why);
+        if (r == OW_EINVALID && OW_MUTANT(DEFECT_DROPPED))
+            r = 1;
         relay->spare_is_unfit = r < 0;
         relay->spare_is_dropped = r == 1;
         if (r == 1 && why.code)
@@ -158,7 +162,8 @@ static bool may_read(const struct ow_relay *relay)
 {
     bool is_within = relay->confirming_count == 0 ||
                      (ow_relay_gathers(relay) &&
-                      relay->confirming_count + relay->window.count < relay->window.limits.count_max);
+                      (relay->confirming_count + relay->window.count < relay->window.limits.count_max ||
+                       OW_MUTANT(GATHERS_TOO_MUCH)));
     return !relay->is_draining && relay->source_is_open && is_within && ow_window_has_room(&relay->window, 0);
 }
 

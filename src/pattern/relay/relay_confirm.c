@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What left the window: on record, and confirmed. */
 #include "base/crash.h"
+#include "core/mutant.h"
 #include "pattern/relay/relay_private.h"
 
 enum {
@@ -18,7 +19,8 @@ bool ow_relay_gathers(const struct ow_relay *relay)
 bool ow_relay_may_confirm(const struct ow_relay *relay)
 {
     /* Before it is resumed a log does not know what is on record; another relay may have been further. */
-    return relay->source_is_open && (relay->is_resumed || !relay->source->ops->is_log) &&
+    return relay->source_is_open &&
+           (relay->is_resumed || !relay->source->ops->is_log || OW_MUTANT(CONFIRM_UNRESUMED)) &&
            (relay->broker_is_open || !relay->source->is_recorded);
 }
 
@@ -31,8 +33,10 @@ static int record(struct ow_relay *relay, struct ow_position position, struct ow
         return 1;
     if (!relay->broker_is_open)
         return 0;
+    if (broker->ops->has_transactions ? OW_MUTANT(DROP_UNRECORDED) : OW_MUTANT(CONFIRM_UNRECORDED))
+        return 1;
     /* Never back: whoever had the source meanwhile may be further, and so may what the source has forgotten. */
-    if (ow_position_compare(position, relay->stored) <= 0)
+    if (ow_position_compare(position, relay->stored) <= 0 && !OW_MUTANT(RECORD_BACK))
         return 1;
     relay->offered = position;
     if (!broker->ops->has_transactions)
@@ -87,8 +91,9 @@ static int confirm_these(struct ow_relay *relay, const struct ow_position *posit
 static int confirm_idle(struct ow_relay *relay, struct ow_error *err)
 {
     struct ow_position position;
-    if (!relay->source->ops->idle_position || !relay->source_is_open || !relay->is_resumed || relay->window.count > 0 ||
-        relay->confirming_count > 0 || relay->spare || relay->txn_is_open ||
+    bool is_open = relay->window.count > 0 || relay->confirming_count > 0 || relay->spare;
+    if (!relay->source->ops->idle_position || !relay->source_is_open || !relay->is_resumed ||
+        (is_open && !OW_MUTANT(IDLE_TOO_EARLY)) || relay->txn_is_open ||
         (relay->source->is_recorded && !relay->broker_is_open) ||
         !relay->source->ops->idle_position(relay->source, &position))
         return 0;
@@ -117,7 +122,7 @@ int ow_relay_confirm(struct ow_relay *relay, struct ow_error *err)
     int r = record(relay, relay->confirming[relay->confirming_count - 1], err);
     if (r == OW_EAGAIN) { /* what was set aside alone leaves nothing to hang the position on */
         relay->confirm_due_ms = ow_relay_now_ms(relay) + RECORD_BROKER_MS;
-        r = ow_position_is_zero(relay->stored) ? 1 : 0;
+        r = ow_position_is_zero(relay->stored) || OW_MUTANT(NOWHERE_IS_RECORDED);
     }
     if (r <= 0)
         return r < 0 ? ow_relay_broker_failed(relay, err) : 0;

@@ -101,7 +101,7 @@ int ow_relay_broker_failed(struct ow_relay *relay, const struct ow_error *err)
 {
     ow_relay_close_broker(relay);
     recall_in_flight(relay);
-    if (err->code == OW_ESTANDBY)
+    if (err->code == OW_ESTANDBY && !OW_MUTANT(FENCED_GOES_ON))
         return was_fenced(relay, err);
     if (ow_error_class(err->code) != OW_CLASS_RETRYABLE)
         return err->code;
@@ -143,7 +143,7 @@ static int open_source(struct ow_relay *relay, struct ow_error *err)
         ow_buf_add_bytes(&relay->identity, identity);
         r = ow_buf_check(&relay->identity, err);
     }
-    if (r == OW_ESTANDBY || (r == 0 && !is_ours)) {
+    if ((r == OW_ESTANDBY || (r == 0 && !is_ours)) && !OW_MUTANT(STANDBY_KEEPS_WINDOW)) {
         ow_relay_close_broker(relay); /* it forgets what was in flight */
         ow_relay_forget_read(relay);
     }
@@ -151,7 +151,7 @@ static int open_source(struct ow_relay *relay, struct ow_error *err)
         ow_relay_close_source(relay);
         return r;
     }
-    if (is_ours && keeps_position(relay)) {
+    if (is_ours && keeps_position(relay) && !OW_MUTANT(BROKER_NOT_ASKED)) {
         /* Another relay may have come and gone meanwhile: the broker is asked anew what it has. */
         ow_relay_close_broker(relay);
         recall_in_flight(relay);
@@ -169,7 +169,8 @@ static void forget_if_followed(struct ow_relay *relay)
     int order = ow_position_compare(relay->known, relay->stored);
     bool is_ours = order == 0 ||
                    (!relay->broker->ops->has_transactions && ow_position_compare(relay->known, relay->offered) == 0);
-    if (is_ours || (relay->is_resumed && order > 0)) /* while the source is open nobody else has it */
+    if (OW_MUTANT(FOLLOWED_UNSEEN) || is_ours ||
+        (relay->is_resumed && order > 0)) /* while the source is open nobody else has it */
         return;
     ow_relay_forget_read(relay);
     if (relay->is_resumed)

@@ -1,0 +1,174 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* A consumer, as the work of a pipeline; what happens is told to the log. */
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/log.h"
+#include "base/units.h"
+#include "cmd/pipeline.h"
+
+enum {
+    ASIDE_LINES_MAX = 20, /* in the log, per ASIDE_LINES_MS */
+    ASIDE_LINES_MS = 1000,
+};
+
+struct consumer {
+    struct ow_work work;
+    struct ow_consumer_parts parts;
+    struct ow_consumer consumer;
+    char *name, *from;
+    bool is_done;
+    int64_t aside_since_ms;
+    uint64_t aside_lines, aside_left_out;
+};
+
+/* --- the log ----------------------------------------------------------------------------------------- */
+
+static void tell_left_out(struct consumer *c)
+{
+    char count[24];
+    if (c->aside_left_out == 0)
+        return;
+    (void)snprintf(count, sizeof count, "%" PRIu64, c->aside_left_out);
+    ow_log(OW_LOG_WARN, "more messages set aside", "consumer", c->name, "messages", count, NULL);
+    c->aside_left_out = 0;
+}
+
+/* A flood of dead letters must not become a flood of lines. */
+static void tell_aside(struct consumer *c, const char *text)
+{
+    int64_t now = ow_clock_monotonic_ms();
+    if (now - c->aside_since_ms >= ASIDE_LINES_MS) {
+        tell_left_out(c);
+        c->aside_since_ms = now;
+        c->aside_lines = 0;
+    }
+    if (c->aside_lines++ < ASIDE_LINES_MAX)
+        ow_log(OW_LOG_WARN, "set aside as a dead letter", "consumer", c->name, "reason", text, NULL);
+    else
+        c->aside_left_out++;
+}
+
+static void on_event(void *context, enum ow_consumer_event event, const char *text)
+{
+    struct consumer *c = context;
+    switch (event) {
+    case OW_CONSUMER_WORKING:
+        ow_log(OW_LOG_INFO, "working", "consumer", c->name, "from", c->from, "handler", c->parts.handler->ops->name,
+               NULL);
+        break;
+    case OW_CONSUMER_TROUBLE:
+        ow_log(OW_LOG_WARN, "in trouble, trying again", "consumer", c->name, "error", text, NULL);
+        break;
+    case OW_CONSUMER_BACK:
+        ow_log(OW_LOG_INFO, "out of trouble", "consumer", c->name, NULL);
+        break;
+    case OW_CONSUMER_ASIDE:
+        tell_aside(c, text);
+        break;
+    case OW_CONSUMER_BREAKER:
+        ow_log(OW_LOG_WARN, "breaker", "consumer", c->name, "state", text, NULL);
+        break;
+    case OW_CONSUMER_ASSIGNED:
+        ow_log(OW_LOG_DEBUG, "partition assigned", "consumer", c->name, "partition", text, NULL);
+        break;
+    }
+}
+
+static void consumer_tell_end(struct ow_work *work, const struct ow_error *end)
+{
+    struct consumer *c = (struct consumer *)work;
+    const struct ow_consumer_counters *counters = &c->consumer.counters;
+    char handled[24], repeated[24], aside[24];
+    tell_left_out(c);
+    (void)snprintf(handled, sizeof handled, "%" PRIu64, counters->handled);
+    (void)snprintf(repeated, sizeof repeated, "%" PRIu64, counters->repeated);
+    (void)snprintf(aside, sizeof aside, "%" PRIu64, counters->set_aside + counters->parked);
+    if (end->code < 0)
+        ow_log(OW_LOG_ERROR, "stopped by an error", "consumer", c->name, "error", end->text, "handled", handled,
+               "repeated", repeated, "set_aside", aside, NULL);
+    else
+        ow_log(OW_LOG_INFO, "stopped", "consumer", c->name, "handled", handled, "repeated", repeated, "set_aside",
+               aside, NULL);
+}
+
+/* --- the work ------------------------------------------------------------------------------------------ */
+
+static int consumer_open(struct ow_work *work, struct ow_error *err)
+{
+    return ow_consumer_start(&((struct consumer *)work)->consumer, err);
+}
+
+static int consumer_step(struct ow_work *work, struct ow_wait *wait, struct ow_error *err)
+{
+    return ow_consumer_step(&((struct consumer *)work)->consumer, wait, err);
+}
+
+static void consumer_drain(struct ow_work *work)
+{
+    ow_consumer_drain(&((struct consumer *)work)->consumer);
+}
+
+static bool consumer_is_idle(struct ow_work *work)
+{
+    return ow_consumer_is_idle(&((struct consumer *)work)->consumer);
+}
+
+static void consumer_close(struct ow_work *work)
+{
+    struct consumer *c = (struct consumer *)work;
+    if (!c->is_done)
+        ow_consumer_done(&c->consumer);
+    c->is_done = true;
+}
+
+static void consumer_free(struct ow_work *work)
+{
+    struct consumer *c = (struct consumer *)work;
+    consumer_close(work);
+    ow_config_free_consumer_parts(&c->parts);
+    free(c->name);
+    free(c->from);
+    free(c);
+}
+
+static const struct ow_work_ops consumer_ops = {
+    .what = "consumer",
+    .open = consumer_open,
+    .step = consumer_step,
+    .drain = consumer_drain,
+    .is_idle = consumer_is_idle,
+    .tell_end = consumer_tell_end,
+    .close = consumer_close,
+    .free = consumer_free,
+};
+
+int ow_consumer_pipeline_new(struct ow_consumer_parts *parts, const char *from, bool ends_when_idle, int ended_fd,
+                             struct ow_pipeline **ret, struct ow_error *err)
+{
+    struct consumer *c = calloc(1, sizeof *c);
+    if (!c) {
+        ow_config_free_consumer_parts(parts);
+        return ow_error_set(err, OW_ENOMEM, "out of memory");
+    }
+    c->parts = *parts;
+    c->is_done = true;
+    c->name = strdup(parts->options.name);
+    c->from = strdup(from);
+    c->work = (struct ow_work){.ops = &consumer_ops, .name = c->name};
+    c->parts.options.listener = on_event;
+    c->parts.options.listener_context = c;
+    c->parts.options.ends_at_end = ends_when_idle;
+    int r = c->name && c->from ? 0 : ow_error_set(err, OW_ENOMEM, "out of memory");
+    if (r == 0)
+        r = ow_consumer_init(&c->consumer, &c->parts.options, c->parts.subscribe, c->parts.subscribe_context,
+                             c->parts.inbox, c->parts.handler, c->parts.letters, err);
+    c->is_done = r < 0;
+    if (r < 0) {
+        consumer_free(&c->work);
+        return r;
+    }
+    return ow_pipeline_new(&c->work, ends_when_idle, ended_fd, ret, err);
+}
