@@ -238,8 +238,9 @@ static int replay(const struct dlq *d, struct ow_error *err)
         r = choose(d, &letters, err);
     if (r == 0)
         r = replay_all(d, store, &letters, &outcome, err);
-    ow_say("%zu %s back%s", outcome.queued, d->options->is_dry_run ? "would be put" : "put",
-           outcome.left ? ", some stay" : "");
+    if (r >= 0 || outcome.queued > 0)
+        ow_say("%zu %s back%s", outcome.queued, d->options->is_dry_run ? "would be put" : "put",
+               outcome.left ? ", some stay" : "");
     return r < 0 ? r : outcome.left ? EXIT_IN_PART : 0;
 }
 
