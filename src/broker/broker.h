@@ -55,7 +55,9 @@ struct ow_broker_ops {
 
     /* Transactions: all that was sent between begin and commit is accepted together with the position, or
        none of it. After commit, step() gives the receipts. 1 from txn_commit: nothing was sent, or nothing that counts,
-       and the position is not on record. */
+       and the position is not on record. The position says that all that was sent was accepted: a message that is not
+       has a transaction of its own, without a position (OW_EAGAIN from send() where there is another one in it), and
+       its receipt comes with the next step(). */
     int (*txn_begin)(struct ow_broker *broker, struct ow_error *err);
     int (*txn_commit)(struct ow_broker *broker, const char *source, struct ow_position position, struct ow_error *err);
     void (*txn_abort)(struct ow_broker *broker);
@@ -68,7 +70,8 @@ struct ow_broker_ops {
 
     /* Without transactions, for a log: keeps this position of the source, for last_position() to give back
        (the latest that was recorded wins). May block for some seconds. NULL: the broker cannot keep it.
-       OW_EAGAIN: it has nowhere to keep it yet; after the next accepted message it has. */
+       OW_EAGAIN: it has nowhere to keep it yet; after the next accepted message it has, also when it was opened
+       again. */
     int (*record_position)(struct ow_broker *broker, const char *source, struct ow_position position,
                            struct ow_error *err);
     /* What keeps it from working just now, though it goes on by itself and forgets nothing; NULL: nothing does. While
