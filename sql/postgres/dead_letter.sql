@@ -32,7 +32,7 @@ WITH letters AS (
            coalesce(replay_position, 9223372036854775807) > $4::bigint AS is_behind
     FROM onewrite.dead_letter WHERE source = $1::text AND md5(key) = md5($2::bytea) AND key = $2::bytea),
 own AS (SELECT min(number) AS number FROM letters WHERE state = 'queued' AND is_it)
-SELECT count(*) FILTER (WHERE (state <> 'queued' AND number < coalesce(own.number, 9223372036854775807)) OR
+SELECT count(*) FILTER (WHERE (state <> 'queued' AND letters.number < coalesce(own.number, 9223372036854775807)) OR
                               (state = 'queued' AND is_behind AND own.number IS NULL)),
        count(*) FILTER (WHERE state <> 'queued' OR is_behind)
 FROM letters, own;
@@ -52,12 +52,20 @@ WHERE d.state = 'queued' AND d.source = s.slot_name AND s.database = current_dat
 UPDATE onewrite.dead_letter SET replay_position = pg_current_wal_insert_lsn() - '0/0'::pg_lsn
 WHERE state = 'queued' AND replay_position IS NULL;
 
+-- All but those that were put back and have come by.
 -- name: list
 SELECT number, state, source, position, origin, id, aggregatetype, aggregateid, type, topic, key, payload, payload_bytes,
        headers, (extract(epoch FROM time) * 1000)::bigint, source_row, reason, attempts, replays, history,
        (extract(epoch FROM first_aside_at) * 1000)::bigint, (extract(epoch FROM set_aside_at) * 1000)::bigint,
        (extract(epoch FROM replayed_at) * 1000)::bigint
-FROM onewrite.dead_letter ORDER BY number;
+FROM onewrite.dead_letter d
+WHERE state <> 'queued' OR
+      CASE WHEN source = 'polling'
+           THEN EXISTS (SELECT FROM onewrite.outbox o WHERE o.seq = d.replay_position AND o.accepted_at IS NULL)
+           ELSE NOT EXISTS (SELECT FROM pg_replication_slots s
+                            WHERE s.slot_name = d.source AND s.database = current_database() AND
+                                  d.replay_position < s.confirmed_flush_lsn - '0/0'::pg_lsn) END
+ORDER BY number;
 
 -- Locked until the end of the transaction, so that two who put it back do so once.
 -- name: lock

@@ -204,7 +204,7 @@ SELECT count(*), (extract(epoch FROM clock_timestamp() - min(time)) * 1000)::big
 FROM onewrite.outbox WHERE accepted_at IS NULL;
 
 -- name: count_dead_letters
-SELECT count(*) FROM onewrite.dead_letter;
+SELECT count(*) FROM onewrite.dead_letter WHERE state <> 'queued';
 
 -- name: status_leases
 SELECT name, holder, epoch, greatest(0, (extract(epoch FROM expires_at - clock_timestamp()) * 1000)::bigint)

@@ -21,10 +21,13 @@ FROM letters, own;
 DELETE FROM onewrite_dead_letter WHERE state = 'queued' AND source = 'polling'
     AND NOT EXISTS (SELECT 1 FROM onewrite_outbox o WHERE o.seq = replay_position AND o.accepted_at IS NULL);
 
+-- All but those that were put back and have come by.
 -- name: list
 SELECT number, state, source, position, origin, id, aggregatetype, aggregateid, type, topic, key, payload, NULL,
        headers, time, NULL, reason, attempts, replays, history, first_aside_at, set_aside_at, replayed_at
-FROM onewrite_dead_letter ORDER BY number;
+FROM onewrite_dead_letter
+WHERE state <> 'queued' OR EXISTS (SELECT 1 FROM onewrite_outbox o WHERE o.seq = replay_position AND o.accepted_at IS NULL)
+ORDER BY number;
 
 -- name: lock
 SELECT state FROM onewrite_dead_letter WHERE number = ?1;

@@ -45,7 +45,7 @@ FROM onewrite_outbox WHERE seq = ?1 AND accepted_at IS NULL;
 SELECT count(*), min(time), coalesce(sum(length(payload)), 0) FROM onewrite_outbox WHERE accepted_at IS NULL;
 
 -- name: count_dead_letters
-SELECT count(*) FROM onewrite_dead_letter;
+SELECT count(*) FROM onewrite_dead_letter WHERE state <> 'queued';
 
 -- name: losses
 SELECT (SELECT count(*) FROM onewrite_outbox WHERE accepted_at IS NULL), (SELECT count(*) FROM onewrite_dead_letter);

@@ -55,7 +55,9 @@ struct ow_broker_ops {
 
     /* Transactions: all that was sent between begin and commit is accepted together with the position, or
        none of it. After commit, step() gives the receipts. 1 from txn_commit: nothing was sent, or nothing that counts,
-       and the position is not on record. */
+       and the position is not on record. The position says that all that was sent was accepted: a message that is not
+       has a transaction of its own, without a position (OW_EAGAIN from send() where there is another one in it), and
+       its receipt comes with the next step(). */
     int (*txn_begin)(struct ow_broker *broker, struct ow_error *err);
     int (*txn_commit)(struct ow_broker *broker, const char *source, struct ow_position position, struct ow_error *err);
     void (*txn_abort)(struct ow_broker *broker);

@@ -17,6 +17,7 @@ const struct ow_command *const ow_commands[] = {
     &ow_command_publish,
     &ow_command_tail,
     &ow_command_status,
+    &ow_command_dlq,
     &ow_command_drop,
     &ow_command_import_debezium,
     &ow_command_demo,

@@ -56,7 +56,13 @@ struct ow_flag {
 };
 
 /* What a person has to put there: for the completions of shells. */
-enum ow_argument_kind { OW_ARGUMENT_TEXT, OW_ARGUMENT_URL, OW_ARGUMENT_FILE, OW_ARGUMENT_COMMAND };
+enum ow_argument_kind {
+    OW_ARGUMENT_TEXT,
+    OW_ARGUMENT_URL,
+    OW_ARGUMENT_FILE,
+    OW_ARGUMENT_COMMAND,
+    OW_ARGUMENT_TEXTS, /* any number of them; the last */
+};
 
 struct ow_argument {
     const char *name; /* "FROM"; NULL ends the list */
@@ -162,7 +168,7 @@ int ow_command_url(const char *text, unsigned kinds, struct ow_url *ret, struct 
 
 extern const struct ow_command ow_command_relay, ow_command_run, ow_command_validate, ow_command_check, ow_command_init,
     ow_command_status, ow_command_drop, ow_command_publish, ow_command_tail, ow_command_demo, ow_command_completion,
-    ow_command_version, ow_command_help, ow_command_import_debezium, ow_command_man, ow_command_config_reference,
-    ow_command_crash_points;
+    ow_command_version, ow_command_help, ow_command_dlq, ow_command_import_debezium, ow_command_man,
+    ow_command_config_reference, ow_command_crash_points;
 
 #endif

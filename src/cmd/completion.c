@@ -146,7 +146,7 @@ static void zsh_command(struct ow_buf *to, const struct ow_command *c)
     for (const struct ow_flag *o = ow_flags_common; o->name; o++)
         zsh_option(to, o);
     for (const struct ow_argument *a = c->arguments; a && a->name; a++) {
-        ow_buf_printf(to, "        '%s:%s:", a->is_optional ? ":" : "", a->name);
+        ow_buf_printf(to, "        '%s:%s:", a->kind == OW_ARGUMENT_TEXTS ? "*" : a->is_optional ? ":" : "", a->name);
         if (a->kind == OW_ARGUMENT_FILE)
             ow_buf_add_text(to, "_files");
         else if (a->kind == OW_ARGUMENT_URL)

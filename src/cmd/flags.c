@@ -215,7 +215,7 @@ static int check_arguments(const struct ow_command *command, char *const *argume
 {
     const struct ow_argument *a = command->arguments ? command->arguments : no_arguments;
     size_t i = 0;
-    for (; a->name && i < count; a++, i++)
+    for (; a->name && i < count; a += a->kind != OW_ARGUMENT_TEXTS, i++)
         if (arguments[i][0] == '\0')
             return ow_error_set(err, OW_EUSAGE, "%s is empty; see onewrite %s --help", a->name, command->name);
     if (i < count)

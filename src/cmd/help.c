@@ -131,7 +131,7 @@ void ow_help_synopsis(const struct ow_command *command, struct ow_buf *to)
     if (command->options)
         ow_buf_add_text(to, " [OPTION]...");
     for (const struct ow_argument *a = command->arguments; a && a->name; a++)
-        ow_buf_printf(to, a->is_optional ? " [%s]" : " %s", a->name);
+        ow_buf_printf(to, a->is_optional ? " [%s]%s" : " %s%s", a->name, a->kind == OW_ARGUMENT_TEXTS ? "..." : "");
 }
 
 void ow_help_command(const struct ow_command *command, struct ow_buf *to)

@@ -2,6 +2,7 @@
 #include "source/postgres_log.h"
 
 #include <inttypes.h>
+#include <libpq-fe.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -13,6 +14,7 @@ enum {
     IDLE_RECORDED_EVERY_MS = 2000, /* likewise, where a broker records it: that costs the database nothing */
     IDLE_ASK_MS = 2000,            /* a server that was silent for so long is asked how far it is */
     ASK_EVERY_MS = 50,             /* how often the server is asked whether this was all */
+    STOPPED_MS = 2000,             /* so long without a step, and somebody else may have taken over */
     NOISE_BYTES = 1024,            /* so little written since our own record is no reason for another one */
 };
 
@@ -434,16 +436,38 @@ static int ask_the_silent(struct ow_pg_log *log, struct ow_wait *wait, struct ow
     return is_silent ? ow_pg_replication_status(&log->stream, true, true, err) : 0;
 }
 
+/* A process that was stopped for longer than the server waits for its reader has lost the slot, perhaps to another
+   relay, and does not know it before it has read all that had come; what it did till then would be done twice. */
+static int look_whether_stopped(struct ow_pg_log *log, struct ow_error *err)
+{
+    struct ow_pg_slot now;
+    int64_t last_ms = log->tended_ms, now_ms = ow_clock_monotonic_ms();
+    log->tended_ms = now_ms;
+    if (last_ms == 0 || now_ms - last_ms < STOPPED_MS || !log->stream.is_streaming)
+        return 0;
+    int r = ow_pg_side_find_slot(&log->side, log->slot, &now, err);
+    if (r == 0 && now.active_pid != PQbackendPID(log->stream.conn))
+        r = ow_error_set(err, OW_EUNREACHABLE, "%s: slot %s was taken from a relay that stood still for %" PRId64 " s",
+                         log->shown, log->slot, (now_ms - last_ms) / 1000);
+    return r;
+}
+
 static int log_tend(struct ow_source *source, struct ow_wait *wait, struct ow_error *err)
 {
     struct ow_pg_log *log = ow_pg_log_of(source);
     struct ow_position ignored;
+    int r = look_whether_stopped(log, err);
+    if (r < 0)
+        return r;
     if (log->state == OW_PG_ATTACHED) /* a broker takes its time to say what is on record */
         return ow_pg_replication_status(&log->stream, false, false, err);
     if (log->state < OW_PG_SNAPSHOT)
         return 0;
-    int r = ow_pg_replication_status(&log->stream, source->hurries && log->stream.flushed > log->stream.told, false,
-                                     err);
+    /* From here on the slot itself keeps others out. Its stream ends when the relay is stopped for long, which lets
+       another take over; a lock would not. */
+    if (log->state == OW_PG_STREAMING && !log->has_snapshot_mark)
+        ow_pg_side_unlock(&log->side, log->slot);
+    r = ow_pg_replication_status(&log->stream, source->hurries && log->stream.flushed > log->stream.told, false, err);
     if (r == 0)
         r = ask_the_silent(log, wait, err);
     if (r == 0)

@@ -154,6 +154,7 @@ int ow_pg_log_open(struct ow_source *source, struct ow_error *err)
     }
     ow_pg_track_restart(&log->track);
     log->read_lsn = log->slot_start = 0;
+    log->tended_ms = 0;
     log->state = OW_PG_ATTACHED;
     return 0;
 }

@@ -279,6 +279,36 @@ static const char *abort_takes_it_back(const struct contract_subject *subject, c
     return check_there(subject, folder, 1, 5, 3);
 }
 
+/* A message that no broker takes: its topic has no name. Those that take it all the same have nothing to show here. */
+static const char *a_rejected_message_moves_no_position(const struct contract_subject *subject, const char *folder)
+{
+    OW_CLEANUP(contract_discard) struct ow_broker *broker = NULL;
+    struct ow_error err = {0};
+    struct ow_receipt receipt;
+    struct ow_position position = {0};
+    char text[64], bad_text[64];
+    CONTRACT_TRY(open_new(subject, folder, &broker));
+    if (!broker->ops->has_transactions)
+        return NULL;
+    CONTRACT_MUST(broker->ops->last_position(broker, "source", &position, &err) == 0);
+    CONTRACT_TRY(contract_publish(broker, "t", 1, 3, 3));
+    struct ow_message good = contract_message("t", 4, text), bad = contract_message("", 5, bad_text);
+    CONTRACT_MUST(begin(broker, &err) == 0);
+    CONTRACT_MUST(broker->ops->send(broker, &good, 4, &err) == 0);
+    CONTRACT_MUST(broker->ops->send(broker, &bad, 5, &err) == OW_EAGAIN);
+    CONTRACT_MUST(commit(broker, 5, &err) == 0);
+    CONTRACT_MUST(broker->ops->step(broker, &receipt, 1, &err) == 1 && receipt.verdict == OW_ACCEPTED);
+    CONTRACT_MUST(begin(broker, &err) == 0);
+    CONTRACT_MUST(broker->ops->send(broker, &bad, 5, &err) == 0);
+    CONTRACT_MUST(broker->ops->send(broker, &good, 6, &err) == OW_EAGAIN);
+    CONTRACT_MUST(commit(broker, 6, &err) == 1);
+    CONTRACT_MUST(broker->ops->step(broker, &receipt, 1, &err) == 1);
+    CONTRACT_MUST(receipt.token == 5 && receipt.verdict == OW_REJECTED && receipt.reason[0]);
+    CONTRACT_MUST(broker->ops->last_position(broker, "source", &position, &err) == 1);
+    CONTRACT_MUST(position.major == 5);
+    return check_there(subject, folder, 1, 4, 3);
+}
+
 const struct contract_case contract_publishing[] = {
     {"every message has one receipt", every_message_has_one_receipt},
     {"accepted means it is there", accepted_means_it_is_there},
@@ -286,5 +316,6 @@ const struct contract_case contract_publishing[] = {
     {"no receipt without a message", no_receipt_without_a_message},
     {"bytes pass through verbatim", bytes_pass_through_verbatim},
     {"abort takes it back", abort_takes_it_back},
+    {"a rejected message moves no position", a_rejected_message_moves_no_position},
     {NULL, NULL},
 };

@@ -52,7 +52,7 @@ void sim_check_send(struct sim_node *node, const struct sim_message *m)
         sim_fail(w, "message %s was sent although nothing of it is to be published", m->id);
     if (m->told_in == node->life && m->told_at == w->takeovers)
         sim_fail(w, "message %s was sent again although it was told to be accepted", m->id);
-    if (m->confirmed_in == node->life && m->told_at == w->takeovers)
+    if (m->confirmed_in == node->life && m->confirmed_at == w->takeovers)
         sim_fail(w, "message %s was sent although this relay has confirmed it", m->id);
     if (!w->options.is_log && w->options.nodes == 1 && !m->is_in_source && !m->is_gone)
         sim_fail(w, "message %s was sent although it was confirmed", m->id);

@@ -408,6 +408,7 @@ static int log_confirm(struct ow_source *base, const struct ow_position *positio
         if (m->is_in_source && ow_position_compare(m->position, position) <= 0) {
             m->is_in_source = false;
             m->confirmed_in = s->node->life;
+            m->confirmed_at = s->node->seen;
             sim_trace(w, "confirmed %s", m->id);
         }
     }

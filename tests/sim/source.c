@@ -178,6 +178,7 @@ static int source_confirm(struct ow_source *base, const struct ow_position *posi
             if (m->is_in_source && m->position.major == positions[i].major) {
                 m->is_in_source = false;
                 m->confirmed_in = s->node->life;
+                m->confirmed_at = s->node->seen;
                 sim_trace(w, "confirmed %s", m->id);
             }
         }

@@ -145,6 +145,7 @@ struct sim_message {
     uint32_t told_in;      /* the life of the relay that was told ACCEPTED; 0: none was */
     uint32_t told_at;      /* what that one had seen of others then: see sim_node.seen */
     uint32_t confirmed_in; /* the life of the relay that confirmed it */
+    uint32_t confirmed_at;
     bool was_yielded;
     uint64_t accept_order;
     size_t payload_size;

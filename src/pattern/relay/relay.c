@@ -232,7 +232,10 @@ int ow_relay_step(struct ow_relay *relay, struct ow_wait *wait, struct ow_error 
 {
     struct ow_error first = {0};
     ow_wait_init(wait);
-    int r = ow_relay_open_both(relay, &first);
+    /* First of all: whoever was stopped for long may find that another has taken over. */
+    int r = tend(relay, wait, &first);
+    if (r == 0)
+        r = ow_relay_open_both(relay, &first);
     if (r == 1)
         r = read_all(relay, &first);
     if (r == 0 && relay->broker_is_open)
