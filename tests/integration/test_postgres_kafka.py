@@ -105,5 +105,5 @@ def test_every_labelled_point(way, onewrite, is_long):
 
 def test_every_label_has_its_test(onewrite):
     lines = subprocess.run([onewrite, "crash-points"], capture_output=True, text=True, check=True).stdout.splitlines()
-    elsewhere = ("journal.", "file.", "log.before-record", "log.after-record")  # test_kill.py, test_postgres_log.py
+    elsewhere = ("consumer.", "journal.", "file.", "log.before-record", "log.after-record")  # test_kill.py, test_postgres_log.py
     assert {line.split()[0] for line in lines if not line.startswith(elsewhere)} == {label for labels in LABELS.values() for label in labels}

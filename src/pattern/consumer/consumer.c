@@ -219,6 +219,8 @@ bool ow_consumer_is_idle(const struct ow_consumer *c)
         if (c->partitions[i]->window.count > 0)
             return false;
     struct ow_error ignored;
+    if (c->inbox && c->options.keeps_letters && !c->letters_are_dry)
+        return false;
     return c->is_dry && ow_consumer_is_open(c, OW_SIDE_SUBSCRIBER) && (!c->replays || c->replays->window.count == 0) &&
            c->subscriber->ops->is_at_end(c->subscriber, &ignored) == 1;
 }

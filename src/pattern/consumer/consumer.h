@@ -112,7 +112,7 @@ struct ow_consumer {
     struct ow_consumer_call *calls;        /* in_flight of them */
     uint32_t calls_used, free_call;
     size_t bytes; /* in all windows */
-    bool is_dry, is_paused, has_gone, breaker_is_loaded, letters_are_clogged;
+    bool is_dry, is_paused, has_gone, breaker_is_loaded, letters_are_clogged, letters_are_dry;
     int64_t replay_due_ms, replay_after, settle_due_ms, letters_due_ms;
     struct ow_buf scratch, letter_scratch;
     void *batch; /* arrays of in_flight, for what goes into one transaction */

@@ -180,8 +180,14 @@ int ow_consumer_settle(struct ow_consumer *c, bool at_once, struct ow_error *err
 {
     int64_t now = ow_consumer_now_ms(c);
     bool has_any = false;
-    if (c->replays)
+    if (c->replays && c->replays->window.count > 0) {
+        uint32_t before = c->replays->window.count;
         pop(c, c->replays);
+        if (c->replays->window.count < before) { /* what was behind it may go now */
+            c->letters_are_dry = false;
+            c->replay_due_ms = now + 1000 / c->options.replay_rate;
+        }
+    }
     for (size_t i = 0; i < c->partition_count; i++) {
         pop(c, c->partitions[i]);
         has_any = has_any || c->partitions[i]->settle_offset >= 0;
@@ -395,6 +401,7 @@ int ow_consumer_read_letters(struct ow_consumer *c, struct ow_error *err)
     r = c->inbox->ops->next_queued(c->inbox, c->replay_after, &letter, err);
     if (r < 0)
         return ow_consumer_side_failed(c, OW_SIDE_INBOX, err);
+    c->letters_are_dry = r == 0 && c->replays->window.count == 0;
     if (r == 0) {
         c->replay_due_ms = now + LETTERS_EVERY_MS;
         return 0;

@@ -1,0 +1,280 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Consumers over the journal: each effect once, whatever is killed; retries, dead letters, parking, replay; calls."""
+
+import http.server
+import json
+import random
+import signal
+import sqlite3
+import subprocess
+import threading
+import time
+
+import pytest
+from conftest import wait_for
+
+FILL = "INSERT INTO onewrite_outbox (id, aggregatetype, aggregateid, type, payload) VALUES (?, 'order', ?, 'Placed', ?)"
+CONFIG = """version: 1
+stores: {{ shop: "sqlite:shop.db", pay: "sqlite:pay.db" }}
+brokers: {{ bus: "journal:bus.db" }}
+consumers:
+  - name: billing
+    from: {{ broker: bus, topics: outbox.event.order }}
+    {inbox}
+    handler: {handler}
+    retry: {{ initial: 20ms, max: 50ms, max_attempts: 3 }}
+    {more}
+"""
+INBOX = "inbox: { store: pay }"
+SQL = '{ sql: "insert into paid (number, key, id) values (${!payload.number}, ${!key}, ${!id})" }'
+
+
+@pytest.fixture
+def bus(run, tmp_path):
+    """bus.publish([(id, key, payload), …]): into the journal; bus.pay: the store of the consumer, with a table of effects."""
+    run("init", "sqlite:shop.db")
+    run("init", "sqlite:pay.db")
+
+    class Bus:
+        shop = sqlite3.connect(tmp_path / "shop.db", timeout=30, isolation_level=None)
+        pay = sqlite3.connect(tmp_path / "pay.db", timeout=30, isolation_level=None)
+
+        def publish(self, messages):
+            self.shop.execute("BEGIN IMMEDIATE")
+            self.shop.executemany(FILL, messages)
+            self.shop.execute("COMMIT")
+            run("relay", "--until-end", "sqlite:shop.db", "journal:bus.db?partitions=4")
+
+        def configure(self, handler=SQL, inbox=INBOX, more="", name="c.yaml"):
+            (tmp_path / name).write_text(CONFIG.format(handler=handler, inbox=inbox, more=more))
+            run("validate", name)
+            return name
+
+        def effects(self):
+            return self.pay.execute("SELECT key, number, id FROM paid ORDER BY rowid").fetchall()
+
+        def letters(self):
+            return self.pay.execute("SELECT id, state, class, attempts FROM onewrite_dead_letter ORDER BY number").fetchall()
+
+    Bus.pay.execute("CREATE TABLE paid (number INTEGER, key TEXT, id TEXT)")
+    return Bus()
+
+
+def orders(count, keys=7):
+    return [(f"order-{i}", f"k{i % keys}", json.dumps({"number": i})) for i in range(count)]
+
+
+def in_order(effects):
+    last = {}
+    for key, number, _ in effects:
+        if number < last.get(key, -1):
+            return False
+        last[key] = number
+    return True
+
+
+def test_effects_once_and_in_order(run, bus):
+    bus.publish(orders(500))
+    done = run("run", "--until-end", bus.configure())
+    assert "handled=500 repeated=0 set_aside=0" in done.stderr
+    effects = bus.effects()
+    assert sorted(number for _, number, _ in effects) == list(range(500)) and in_order(effects)
+    assert bus.pay.execute("SELECT count(*) FROM onewrite_inbox WHERE consumer = 'billing' AND state = 'handled'").fetchone() == (500,)
+    assert "handled=0" in run("run", "--until-end", "c.yaml").stderr
+
+
+def test_repeats_are_known_by_their_id(run, bus):
+    first = orders(50)
+    repeats = [message for message in first for _ in range(9)]
+    random.Random(1).shuffle(repeats)
+    for messages in (first, repeats):  # the outbox takes an id as often as it is given
+        bus.publish(messages)
+    done = run("run", "--until-end", bus.configure())
+    assert "handled=50 repeated=450" in done.stderr
+    assert sorted(number for _, number, _ in bus.effects()) == list(range(50)) and in_order(bus.effects())
+
+
+@pytest.mark.parametrize("label", ["consumer.before-commit", "consumer.after-commit", "consumer.before-settle"])
+def test_killed_in_the_transaction(run, bus, label):
+    bus.publish(orders(300))
+    config = bus.configure()
+    for n in (1, 2):
+        done = run("run", "--until-end", config, status=None, env={"ONEWRITE_CRASH": f"{label}:{n}"})
+        assert done.returncode == -signal.SIGKILL
+    run("run", "--until-end", config)
+    assert sorted(number for _, number, _ in bus.effects()) == list(range(300)) and in_order(bus.effects())
+
+
+def test_killed_at_random(start, run, bus, is_long):
+    config, dice, published = bus.configure(), random.Random(7), 0
+    for _ in range(100 if is_long else 8):
+        bus.publish([(f"order-{i}", f"k{i % 7}", json.dumps({"number": i})) for i in range(published, published + 40)])
+        published += 40
+        process = start("run", config)
+        time.sleep(dice.random() * 0.4)
+        process.kill()
+        process.wait()
+    run("run", "--until-end", config)
+    assert sorted(number for _, number, _ in bus.effects()) == list(range(published)) and in_order(bus.effects())
+
+
+def test_one_poisonous_message(run, bus):
+    """The others of its batch are handled, what is behind it in its key is parked, and follows it when it is replayed."""
+    messages = orders(200)
+    messages[50] = ("order-50", "k1", '{"number": 50, "bad": 1}')
+    bus.pay.execute("CREATE TRIGGER no AFTER INSERT ON paid WHEN NEW.number = 50 BEGIN SELECT RAISE(ABORT, 'no'); END")
+    bus.publish(messages)
+    done = run("run", "--until-end", bus.configure(more="dead_letter: { store: pay }"))
+    behind = [number for number in range(51, 200) if number % 7 == 1]
+    assert bus.letters()[0] == ("order-50", "dead", "constraint failed", 3)
+    assert [(identity, state) for identity, state, _, _ in bus.letters()[1:]] == [(f"order-{n}", "parked") for n in behind]
+    assert f"handled={200 - 1 - len(behind)} " in done.stderr
+    assert not {50, *behind} & {number for _, number, _ in bus.effects()}
+    bus.pay.execute("DROP TRIGGER no")
+    bus.pay.execute("UPDATE onewrite_dead_letter SET state = 'queued' WHERE state = 'dead'")
+    bus.publish([("late", "k1", '{"number": 1000}')])  # comes while its key is still blocked, or after
+    replaying = run("run", "--until-end", "c.yaml", status=None)
+    deadline = time.monotonic() + 20
+    while bus.letters() and time.monotonic() < deadline:
+        replaying = run("run", "--until-end", "c.yaml")
+    assert bus.letters() == [], replaying.stderr
+    effects = bus.effects()
+    assert sorted(number for _, number, _ in effects) == [*range(200), 1000] and in_order(effects)
+
+
+def test_skip_lets_the_key_go_on(run, bus):
+    messages = orders(20, keys=1)
+    messages[3] = ("order-3", "k0", "no JSON")
+    bus.publish(messages)
+    run("run", "--until-end", bus.configure(more="dead_letter: { store: pay, then: skip }"))
+    assert bus.letters() == [("order-3", "dead", "bad message", 1)]
+    assert [number for _, number, _ in bus.effects()] == [n for n in range(20) if n != 3]
+
+
+def test_without_dead_letters_it_is_tried_for_ever(start, bus):
+    bus.publish([("order-0", "k0", "no JSON"), ("order-1", "k1", '{"number": 1}')])
+    process = start("run", bus.configure())
+    wait_for(lambda: [number for _, number, _ in bus.effects()] == [1], "the message of the other key")
+    time.sleep(0.3)
+    assert process.poll() is None and bus.letters() == []
+
+
+# --- calls -------------------------------------------------------------------------------------------------------
+
+
+class Server(http.server.ThreadingHTTPServer):
+    request_queue_size = 200
+    daemon_threads = True
+
+
+@pytest.fixture
+def web():
+    """web.answer(request) -> (status, headers, body); web.calls: what came, in order."""
+    class Handler(http.server.BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def do_POST(self):
+            body = self.rfile.read(int(self.headers["Content-Length"]))
+            request = (dict(self.headers), body)
+            with self.server.lock:
+                self.server.calls.append(request)
+            answer = self.server.answer(request)
+            if answer is None:
+                self.close_connection = True
+                self.connection.close()
+                return
+            status, headers, text = answer
+            self.send_response(status)
+            for name, value in {"Content-Length": str(len(text)), **headers}.items():
+                self.send_header(name, value)
+            self.end_headers()
+            self.wfile.write(text)
+
+        def log_message(self, *arguments):
+            pass
+
+    server = Server(("127.0.0.1", 0), Handler)
+    server.calls, server.lock, server.answer = [], threading.Lock(), lambda request: (200, {}, b"ok")
+    server.url = f"http://127.0.0.1:{server.server_port}/events"
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield server
+    server.shutdown()
+
+
+def test_calls(run, bus, web):
+    bus.publish(orders(60))
+    handler = f'{{ http: {{ url: "{web.url}", headers: {{ Authorization: "Bearer t" }}, secret: "whsec_c2VjcmV0" }} }}'
+    assert "handled=60" in run("run", "--until-end", bus.configure(handler)).stderr
+    assert sorted(json.loads(body)["number"] for _, body in web.calls) == list(range(60))
+    headers, body = web.calls[0]
+    number = json.loads(body)["number"]
+    assert headers["Idempotency-Key"] == headers["ce-id"] == headers["webhook-id"] == f"order-{number}"
+    assert headers["Authorization"] == "Bearer t" and headers["Content-Type"] == "application/json"
+    assert headers["ce-source"] == "outbox.event.order" and headers["ce-type"] == "Placed" and headers["ce-specversion"] == "1.0"
+    import base64
+    import hashlib
+    import hmac
+    signed = f"{headers['webhook-id']}.{headers['webhook-timestamp']}.".encode() + body
+    assert headers["webhook-signature"] == "v1," + base64.b64encode(hmac.new(b"secret", signed, hashlib.sha256).digest()).decode()
+    by_key = {}
+    for headers, body in web.calls:
+        by_key.setdefault(headers["ce-partitionkey"], []).append(json.loads(body)["number"])
+    assert all(numbers == sorted(numbers) for numbers in by_key.values())
+
+
+@pytest.mark.parametrize("answer, attempts, reason", [
+    ((400, {}, b"no such field"), 1, "answered 400: no such field"),
+    ((503, {}, b""), 3, "answered 503"),
+    ((302, {"Location": "/elsewhere"}, b""), 1, "a redirect, which is not followed"),
+    (None, 3, ""),
+    ((200, {"Content-Length": "10"}, b"short"), 3, ""),
+])
+def test_answers(run, bus, web, answer, attempts, reason):
+    def give(request):
+        return answer if b'"number": 3}' in request[1] else (204, {}, b"")
+    web.answer = give
+    bus.publish(orders(10))
+    run("run", "--until-end", bus.configure(f'{{ http: {{ url: "{web.url}", timeout: 500ms }} }}', more="dead_letter: { store: pay }"))
+    (identity, state, _, tried), *parked = bus.letters()
+    assert (identity, state, tried) == ("order-3", "dead", attempts) and parked == []
+    assert reason in bus.pay.execute("SELECT reason FROM onewrite_dead_letter").fetchone()[0]
+    # A connection that was kept and is closed without a word is tried anew by libcurl, with the same key.
+    assert len(web.calls) == 9 + attempts if answer else len(web.calls) >= 9 + attempts
+
+
+@pytest.mark.parametrize("label", ["consumer.after-call", "consumer.before-record", "consumer.after-record"])
+def test_killed_around_a_call(run, bus, web, label):
+    bus.publish(orders(30))
+    config = bus.configure(f'{{ http: {{ url: "{web.url}" }} }}')
+    done = run("run", "--until-end", config, status=None, env={"ONEWRITE_CRASH": f"{label}:3"})
+    assert done.returncode == -signal.SIGKILL
+    run("run", "--until-end", config)
+    keys = [headers["Idempotency-Key"] for headers, _ in web.calls]
+    assert {*keys} == {f"order-{n}" for n in range(30)}
+    assert bus.pay.execute("SELECT count(*) FROM onewrite_inbox").fetchone() == (30,)
+
+
+def test_dead_letters_go_to_a_topic(run, bus, web):
+    web.answer = lambda request: (400, {}, b"never") if b'"number": 3}' in request[1] else (200, {}, b"")
+    bus.publish(orders(10))
+    run("run", "--until-end", bus.configure(f'{{ http: {{ url: "{web.url}" }} }}', more='dead_letter: { topic: "${!topic}-dlt" }'))
+    text = run("tail", "journal:bus.db", "--topic", "outbox.event.order-dlt", "--from", "beginning", "--until-end", "-o", "jsonl").stdout
+    letter, = map(json.loads, text.splitlines())
+    assert letter["id"] == "order-3" and letter["key"] == "k3" and json.loads(letter["value"])["number"] == 3
+    assert letter["headers"]["kafka_dlt-original-topic"] == "outbox.event.order"
+    assert "answered 400: never" in letter["headers"]["kafka_dlt-exception-message"]
+
+
+def test_mistakes_are_found(run, tmp_path):
+    def wrong(text):
+        (tmp_path / "c.yaml").write_text(text)
+        return run("validate", "c.yaml", status=78).stderr
+    def base_format(**parts):
+        return CONFIG.format(**parts)
+    assert "an sql handler works in the transaction of an inbox" in wrong(base_format(inbox="", handler=SQL, more=""))
+    assert "to park messages takes a store" in wrong(base_format(inbox=INBOX, handler=SQL, more="dead_letter: { then: park }"))
+    assert "names no handler" in wrong(base_format(inbox=INBOX, handler="{}", more=""))
+    assert "within quotes" in wrong(base_format(inbox=INBOX, handler="{ sql: \"select '${!key}'\" }", more=""))
+    assert "no such field" in wrong(base_format(inbox=INBOX, handler='{ sql: "select ${!kee}" }', more=""))
+    assert "not a URL" in wrong(base_format(inbox=INBOX, handler='{ http: { url: "ftp://x" } }', more=""))
+    assert 'there is no store "pey"; did you mean "pay"?' in wrong(base_format(inbox="inbox: { store: pey }", handler=SQL, more=""))
