@@ -69,6 +69,31 @@ marked AS (
     WHERE o.seq = ANY ($1::bigint[]) AND o.accepted_at IS NULL AND (SELECT count(*) FROM ours) = cardinality($2::text[]))
 SELECT count(*) FROM ours;
 
+-- The same where the outbox is partitioned: $1 first numbers, $4 the bits that follow from each.
+-- name: accept_rows
+WITH ours AS (
+    SELECT l.name FROM onewrite.lease l JOIN unnest($2::text[], $3::bigint[]) AS m (name, epoch)
+        ON m.name = l.name AND m.epoch = l.epoch),
+noted AS (
+    INSERT INTO onewrite.accepted (first, bits) SELECT u.first, u.bits FROM unnest($1::bigint[], $4::bytea[]) AS u (first, bits)
+    WHERE (SELECT count(*) FROM ours) = cardinality($2::text[]))
+SELECT count(*) FROM ours;
+
+-- name: accepted
+SELECT first, bits FROM onewrite.accepted WHERE first + octet_length(bits) * 8 > $1::bigint;
+
+-- name: rotate
+SELECT onewrite.rotate();
+
+-- name: is_partitioned
+SELECT count(*) FROM pg_class WHERE oid = 'onewrite.outbox'::regclass AND relkind = 'p';
+
+-- name: listens
+SELECT count(*) FROM pg_trigger WHERE tgrelid = 'onewrite.outbox'::regclass AND tgname = 'outbox_notify';
+
+-- name: listen
+LISTEN onewrite_outbox;
+
 -- Marked rows that are old enough, a few at a time.
 -- name: purge_marked
 DELETE FROM onewrite.outbox
@@ -114,8 +139,9 @@ WHERE locktype = 'relation' AND database = (SELECT oid FROM pg_database WHERE da
   AND relation = 'onewrite.outbox'::regclass AND mode = 'RowExclusiveLock' AND pid IS DISTINCT FROM pg_backend_pid();
 
 -- name: lease_make
-INSERT INTO onewrite.lease (name, epoch, holder, expires_at)
-SELECT 'outbox/' || n, 0, '', 'epoch' FROM generate_series(0, $1::int - 1) AS n
+INSERT INTO onewrite.lease (name, epoch, holder, expires_at, accepted_below)
+SELECT 'outbox/' || n, 0, '', 'epoch',
+       coalesce((SELECT min(accepted_below) FROM onewrite.lease WHERE name LIKE 'outbox/%'), 0) FROM generate_series(0, $1::int - 1) AS n
 ON CONFLICT (name) DO NOTHING;
 
 -- name: lease_look
@@ -127,9 +153,12 @@ INSERT INTO onewrite.lease AS l (name, epoch, holder, expires_at) VALUES ('outbo
 ON CONFLICT (name) DO UPDATE SET epoch = l.epoch
 RETURNING epoch;
 
--- Shards that are no more have no holder.
+-- Shards that are no more have no holder; a row may be of another one now.
 -- name: shards_write
-WITH gone AS (DELETE FROM onewrite.lease WHERE name LIKE 'outbox/%' AND substr(name, 8)::bigint >= $1::bigint)
+WITH gone AS (DELETE FROM onewrite.lease WHERE name LIKE 'outbox/%' AND substr(name, 8)::bigint >= $1::bigint),
+kept AS (
+    UPDATE onewrite.lease SET accepted_below = (SELECT min(accepted_below) FROM onewrite.lease WHERE name LIKE 'outbox/%')
+    WHERE name LIKE 'outbox/%' AND substr(name, 8)::bigint < $1::bigint)
 UPDATE onewrite.lease SET epoch = $1::bigint WHERE name = 'outbox' RETURNING epoch;
 
 -- $1 name, $2 the epoch that was seen, $3 holder, $4 milliseconds. The lock of the new epoch is taken with it.
@@ -138,10 +167,11 @@ UPDATE onewrite.lease SET epoch = epoch + 1, holder = $3::text,
        expires_at = clock_timestamp() + $4::bigint * interval '1 millisecond'
 WHERE name = $1::text AND epoch = $2::bigint
   AND pg_try_advisory_lock(1869050983, hashtext(name || '/' || (epoch + 1)))
-RETURNING epoch;
+RETURNING epoch, accepted_below;
 
 -- name: lease_renew
-UPDATE onewrite.lease l SET expires_at = clock_timestamp() + $3::bigint * interval '1 millisecond'
+UPDATE onewrite.lease l SET expires_at = clock_timestamp() + $3::bigint * interval '1 millisecond',
+       accepted_below = greatest(accepted_below, $4::bigint)
 FROM unnest($1::text[], $2::bigint[]) AS m (name, epoch)
 WHERE l.name = m.name AND l.epoch = m.epoch
 RETURNING l.name;
@@ -201,7 +231,15 @@ SELECT least((SELECT count(*) FROM onewrite.lease WHERE name LIKE 'relay/%' AND 
 -- name: status
 SELECT count(*), (extract(epoch FROM clock_timestamp() - min(time)) * 1000)::bigint,
        coalesce(sum(coalesce(octet_length(payload), 0) + coalesce(octet_length(payload_bytes), 0)), 0)::bigint
-FROM onewrite.outbox WHERE accepted_at IS NULL;
+FROM onewrite.outbox o
+WHERE accepted_at IS NULL
+  AND (seq < (SELECT coalesce(min(first), 9223372036854775807) FROM onewrite.accepted)
+       OR seq >= (SELECT max(first + octet_length(bits) * 8) FROM onewrite.accepted)
+       OR NOT EXISTS (SELECT FROM onewrite.accepted a
+                      WHERE a.first <= o.seq AND o.seq < a.first + octet_length(a.bits) * 8
+                        AND get_bit(a.bits, (o.seq - a.first)::int) = 1))
+  AND ((SELECT relkind FROM pg_class WHERE oid = 'onewrite.outbox'::regclass) = 'r'
+       OR seq >= (SELECT coalesce(min(accepted_below), 0) FROM onewrite.lease WHERE name LIKE 'outbox/%'));
 
 -- name: count_dead_letters
 SELECT count(*) FROM onewrite.dead_letter WHERE state <> 'queued';

@@ -114,6 +114,7 @@ static int add_subscribers(struct ow_kafka_settings *s, const struct ow_kafka_op
         {"enable.partition.eof", "true"},
         {"partition.assignment.strategy", "cooperative-sticky"},
         {"session.timeout.ms", "10000"},
+        {"heartbeat.interval.ms", "1000"}, /* a member hears of a rebalance by its next heartbeat */
         {"check.crcs", "true"},
         /* How much is fetched ahead; what is in a queue counts for all partitions together. */
         {"queued.max.messages.kbytes", "16384"},

@@ -9,7 +9,8 @@
 
 enum {
     BATCH_RECORDS = 512,
-    SERVE_MS = 20,   /* how long records are given out without a look at what else there is */
+    SERVE_MS = 20, /* how long records are given out without a look at what else there is */
+    ANSWER_MS = 50,
     POLL_MS = 60000, /* Kafka gives up a member that asks for nothing for 5 minutes */
 };
 
@@ -64,6 +65,17 @@ static void take_event(struct ow_kafka_subscriber *s, rd_kafka_event_t *event)
     }
 }
 
+/* Nothing says that a broker is back where there is nothing to read: it is asked. */
+static void ask_for_brokers(struct ow_kafka_subscriber *s)
+{
+    const struct rd_kafka_metadata *metadata = NULL;
+    s->ask_due_ms = s->served_ms + OW_KAFKA_ASK_MS;
+    if (rd_kafka_metadata(s->client.rk, 0, NULL, &metadata, ANSWER_MS) != RD_KAFKA_RESP_ERR_NO_ERROR)
+        return;
+    rd_kafka_metadata_destroy(metadata);
+    s->client.is_down = false;
+}
+
 /* All but records. */
 static int serve(struct ow_kafka_subscriber *s, struct ow_error *err)
 {
@@ -80,6 +92,8 @@ static int serve(struct ow_kafka_subscriber *s, struct ow_error *err)
     s->served_ms = ow_clock_monotonic_ms();
     if (s->has_unsettled && !s->is_committing && s->served_ms >= s->commit_due_ms)
         ow_kafka_group_commit(s);
+    if (s->client.is_down && s->served_ms >= s->ask_due_ms)
+        ask_for_brokers(s);
     int r = s->error.code == 0 ? ow_kafka_client_fatal(&s->client, &s->settings, &s->error) : 0;
     if (r == 0 && !s->group && s->served_ms >= s->look_due_ms)
         r = ow_kafka_alone_look(s, false, &s->error);
@@ -112,8 +126,7 @@ static int take_exception(struct ow_kafka_subscriber *s, struct ow_kafka_place *
         p->has_met_end = true;
         if (p->keeps_start)
             keep_start(s, p, m->offset);
-        if (m->offset > p->next)
-            p->next = m->offset;
+        p->next = m->offset;
         return 0;
     case RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED:
         return ow_error_set(err, OW_EDENIED, "%s: topic %s: this user may not read it", s->settings.text, p->topic);
@@ -183,7 +196,11 @@ static int give(struct ow_kafka_subscriber *s, struct ow_kafka_place *p, rd_kafk
         return r;
     if (p->keeps_start)
         keep_start(s, p, m->offset);
+    if (m->offset < p->next) /* what was settled is of a topic that was deleted, or cut off */
+        p->settled = p->durable = -1;
     p->next = m->offset + 1;
+    p->has_begun = true;
+    p->was_stopped = false;
     s->lasting[0] = '\0';
     s->client.is_down = false;
     s->given = m;
@@ -204,7 +221,7 @@ static int judge(struct ow_kafka_subscriber *s, rd_kafka_message_t *m, bool is_k
         r = ow_error_set(err, OW_ENOMEM, "out of memory");
     } else if (!is_stale && m->err != RD_KAFKA_RESP_ERR_NO_ERROR) {
         r = take_exception(s, p, m, err);
-    } else if (!is_stale && m->offset >= p->next && m->offset >= p->least) {
+    } else if (!is_stale && m->offset >= (p->was_stopped && p->next > p->least ? p->next : p->least)) {
         r = give(s, p, m, ret, err);
     }
     if (r != 1)
@@ -262,7 +279,7 @@ static bool has_all(struct ow_kafka_subscriber *s, struct ow_kafka_place *p)
             RD_KAFKA_RESP_ERR_NO_ERROR &&
         high >= 0)
         p->end_at_open = high;
-    return p->end_at_open >= 0 && p->next >= p->end_at_open;
+    return p->end_at_open >= 0 && (p->has_begun ? p->next >= p->end_at_open : p->next == p->end_at_open);
 }
 
 static int subscriber_is_at_end(struct ow_subscriber *subscriber, struct ow_error *err)
@@ -289,6 +306,8 @@ static void subscriber_wait(struct ow_subscriber *subscriber, struct ow_wait *wa
         ow_wait_until(wait, s->commit_due_ms);
     if (!s->group)
         ow_wait_until(wait, s->look_due_ms);
+    if (s->client.is_down)
+        ow_wait_until(wait, s->ask_due_ms);
     ow_wait_until(wait, s->served_ms + POLL_MS);
     ow_wait_add(wait, s->client.event_fd, POLLIN);
 }
@@ -296,7 +315,7 @@ static void subscriber_wait(struct ow_subscriber *subscriber, struct ow_wait *wa
 static const char *subscriber_trouble(struct ow_subscriber *subscriber)
 {
     struct ow_kafka_subscriber *s = self_of(subscriber);
-    if (s->client.is_down)
+    if (s->client.is_down && s->client.reason[0])
         (void)snprintf(s->trouble, sizeof s->trouble, "cannot reach %s: %s", s->settings.text, s->client.reason);
     else if (s->absent[0] || s->lasting[0])
         (void)snprintf(s->trouble, sizeof s->trouble, "%s: %s", s->settings.text,

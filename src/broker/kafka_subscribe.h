@@ -21,6 +21,7 @@ enum {
     OW_KAFKA_COMMIT_MS = 250, /* how long what is settled may wait, so that many are made durable in one request */
     OW_KAFKA_FLUSH_MS = 5000, /* before a partition goes, and at the end */
     OW_KAFKA_LOOK_MS = 5000,  /* between two looks for new partitions */
+    OW_KAFKA_ASK_MS = 1000,   /* whether brokers are back */
 };
 
 /* A partition that is ours. */
@@ -35,7 +36,9 @@ struct ow_kafka_place {
     int64_t end_at_open;            /* -1: that at which the end is met first */
     uint64_t stale_batch;           /* what this batch holds of it is not given out any more */
     bool is_paused, is_stopped;     /* stopped: fetched no more while it is paused */
-    bool has_met_end, keeps_start;  /* keeps_start: where it starts is settled */
+    bool has_begun, has_met_end;    /* begun: a record was given out since it came, or since a seek */
+    bool keeps_start;               /* where it starts is settled */
+    bool was_stopped;               /* what was fetched before may come once more */
     /* Fetched while it was paused; [first, count). */
     rd_kafka_message_t **kept;
     size_t kept_first, kept_count, kept_capacity, kept_bytes;
@@ -64,7 +67,7 @@ struct ow_kafka_subscriber {
     struct ow_header *headers;
     size_t header_capacity;
 
-    int64_t served_ms, commit_due_ms, look_due_ms;
+    int64_t served_ms, commit_due_ms, look_due_ms, ask_due_ms;
     bool is_held, may_have_more, has_unsettled, is_committing, has_assignment;
     size_t kept_places;                 /* that are not paused and have something kept */
     char absent[OW_KAFKA_REASON_SIZE];  /* a topic that is not there; "" */

@@ -100,6 +100,7 @@ static void stop(struct ow_kafka_subscriber *s, struct ow_kafka_place *p, bool i
     (void)(is_stopped ? rd_kafka_pause_partitions(s->client.rk, one) : rd_kafka_resume_partitions(s->client.rk, one));
     rd_kafka_topic_partition_list_destroy(one);
     p->is_stopped = is_stopped;
+    p->was_stopped = true;
 }
 
 int ow_kafka_place_keep(struct ow_kafka_subscriber *s, struct ow_kafka_place *p, rd_kafka_message_t *m)
@@ -159,7 +160,9 @@ int ow_kafka_place_seek(struct ow_kafka_subscriber *s, struct ow_kafka_place *p,
     p->stale_batch = s->batch_number;
     p->next = offset >= 0 ? offset : -1;
     p->least = 0;
-    p->has_met_end = false;
+    p->has_begun = p->has_met_end = p->was_stopped = false;
+    if (offset < p->settled && offset != RD_KAFKA_OFFSET_END)
+        p->settled = -1; /* what is settled from now on may stand before that */
     p->keeps_start = false;
     rd_kafka_topic_partition_t *start = s->starts
                                             ? rd_kafka_topic_partition_list_find(s->starts, p->topic, p->partition)

@@ -1,17 +1,43 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* onewrite init: makes the tables of a store, or the file of a journal. Running it again changes nothing. */
+#include "base/units.h"
 #include "cmd/output.h"
 #include "config/construct.h"
+#include "sql.h"
 #include "store/migrate.h"
 #include "store/postgres.h"
 
 struct init_options {
     bool prints, keeps_rollback_journal;
-    int outbox; /* an enum ow_postgres_outbox */
+    int outbox; /* an enum ow_postgres_outbox, or PARTITIONED */
+    int64_t partition_rows;
+    const char *notify; /* NULL: as it is */
 };
 
-static const char *const outboxes[] = {
-    [OW_POSTGRES_AS_IT_IS] = "as-it-is", [OW_POSTGRES_TABLE] = "table", [OW_POSTGRES_MESSAGE] = "message", NULL};
+enum { PARTITIONED = OW_POSTGRES_MESSAGE + 1, NOTIFY_MS_MAX = 60000 };
+
+static const char *const outboxes[] = {[OW_POSTGRES_AS_IT_IS] = "as-it-is",
+                                       [OW_POSTGRES_TABLE] = "table",
+                                       [OW_POSTGRES_MESSAGE] = "message",
+                                       [PARTITIONED] = "partitioned",
+                                       NULL};
+
+static enum ow_postgres_outbox mode_of(const struct init_options *options)
+{
+    return options->outbox == PARTITIONED ? OW_POSTGRES_TABLE : (enum ow_postgres_outbox)options->outbox;
+}
+
+static void print_layout(const struct init_options *options, struct ow_buf *to)
+{
+    int64_t notify_ms = 0;
+    struct ow_error ignored;
+    if (options->outbox == PARTITIONED)
+        ow_buf_printf(to, "\nBEGIN;\nSET LOCAL onewrite.partition_rows = %lld;\n%s\n%s\nCOMMIT;\n",
+                      (long long)options->partition_rows, ow_sql_pg_init_partition, ow_sql_pg_init_grant_partitioned);
+    if (options->notify && ow_duration_parse(ow_bytes_of(options->notify), &notify_ms, &ignored) == 0)
+        ow_buf_printf(to, "\nBEGIN;\nSET LOCAL onewrite.notify_ms = %lld;\n%s\nCOMMIT;\n", (long long)notify_ms,
+                      notify_ms ? ow_sql_pg_init_notify_on : ow_sql_pg_init_notify_off);
+}
 
 /* What to run by hand in place of this command. */
 static int print_sql(const struct ow_url *url, const struct init_options *options, struct ow_error *err)
@@ -19,7 +45,8 @@ static int print_sql(const struct ow_url *url, const struct init_options *option
     OW_CLEANUP(ow_buf_done) struct ow_buf text = {0};
     bool is_journal = url->scheme->id == OW_SCHEME_JOURNAL;
     if (url->scheme->id == OW_SCHEME_POSTGRES) {
-        ow_postgres_init_print((enum ow_postgres_outbox)options->outbox, &text);
+        ow_postgres_init_print(mode_of(options), &text);
+        print_layout(options, &text);
         int failed = ow_buf_check(&text, err);
         return failed < 0 ? failed : ow_output_write(ow_buf_bytes(&text), err);
     }
@@ -71,6 +98,27 @@ static int hand_over(const struct ow_url *url, const struct ow_postgres_init_rep
     return ow_output_write(ow_buf_bytes(&report->missing), &ignored);
 }
 
+static int lay_out(struct ow_store *store, const struct ow_url *url, const struct init_options *options,
+                   struct ow_error *err)
+{
+    bool has_changed = false;
+    int64_t notify_ms = 0;
+    int r = 0;
+    if (options->outbox == PARTITIONED)
+        r = ow_postgres_partition(store, options->partition_rows, &has_changed, err);
+    if (r == 0 && has_changed)
+        ow_say("%s: the outbox is in partitions of %lld rows now", url->text, (long long)options->partition_rows);
+    has_changed = false;
+    if (r == 0 && options->notify)
+        r = ow_duration_parse(ow_bytes_of(options->notify), &notify_ms, err);
+    if (r == 0 && options->notify)
+        r = ow_postgres_set_notify(store, notify_ms, &has_changed, err);
+    if (r == 0 && has_changed)
+        ow_say("%s: %s", url->text,
+               notify_ms ? "inserts into the outbox wake the relay now" : "inserts into the outbox wake nobody now");
+    return r < 0 ? ow_error_prefix(err, "%s", url->text) : 0;
+}
+
 static int make_postgres(const struct ow_url *url, const struct init_options *options, struct ow_error *err)
 {
     OW_CLEANUP(ow_store_cleanup) struct ow_store *store = NULL;
@@ -79,7 +127,7 @@ static int make_postgres(const struct ow_url *url, const struct init_options *op
     int r = ow_postgres_open(&how, &store, err);
     if (r < 0)
         return r;
-    r = ow_postgres_init(store, (enum ow_postgres_outbox)options->outbox, &report, err);
+    r = ow_postgres_init(store, mode_of(options), &report, err);
     if (report.missing.size > 0 && hand_over(url, &report, err) == 0 && r < 0)
         return ow_error_exit_status(r);
     if (r < 0)
@@ -96,7 +144,7 @@ static int make_postgres(const struct ow_url *url, const struct init_options *op
         ow_say("%s: made the slot of the outbox without a table; the server keeps WAL from now on until a relay has "
                "read it",
                url->text);
-    return 0;
+    return lay_out(store, url, options, err);
 }
 
 static int read_journal_version(const char *path, int64_t *ret, struct ow_error *err)
@@ -136,6 +184,7 @@ static int run(const void *options, char *const *arguments, size_t count, struct
     (void)count;
     const struct init_options *o = options;
     OW_CLEANUP(ow_url_done) struct ow_url url = {0};
+    int64_t notify_ms = 0;
     int r = ow_command_url(arguments[0], OW_URL_STORE | OW_URL_BROKER, &url, err);
     if (r < 0)
         return r;
@@ -148,6 +197,11 @@ static int run(const void *options, char *const *arguments, size_t count, struct
         return ow_error_set(err, OW_EUSAGE, "option --no-wal is for SQLite");
     if (url.scheme->id != OW_SCHEME_POSTGRES && o->outbox != OW_POSTGRES_AS_IT_IS)
         return ow_error_set(err, OW_EUSAGE, "option --outbox is for PostgreSQL");
+    if (url.scheme->id != OW_SCHEME_POSTGRES && o->notify)
+        return ow_error_set(err, OW_EUSAGE, "option --notify is for PostgreSQL");
+    if (o->notify && (ow_duration_parse(ow_bytes_of(o->notify), &notify_ms, err) < 0 || notify_ms > NOTIFY_MS_MAX))
+        return ow_error_set(err, OW_EUSAGE, "option --notify: \"%s\" is no duration from 0 to 1m, such as 10ms",
+                            o->notify);
     if (o->prints)
         return print_sql(&url, o, err);
     if (url.scheme->id == OW_SCHEME_POSTGRES)
@@ -163,8 +217,13 @@ static const struct ow_flag options[] = {
      offsetof(struct init_options, keeps_rollback_journal)},
     {"outbox", 0, "HOW", OW_FLAG_CHOICE, "as-it-is",
      "PostgreSQL: onewrite.publish() writes into the table, or a WAL message and no table; a new one begins with the "
-     "table",
+     "table. partitioned: a table whose accepted rows go by TRUNCATE of a whole partition",
      offsetof(struct init_options, outbox), outboxes, 0, 0},
+    {"partition-rows", 0, "N", OW_FLAG_INTEGER, "1000000", "with --outbox partitioned: how many rows a partition has",
+     offsetof(struct init_options, partition_rows), NULL, 100, 1000000000},
+    {"notify", 0, "DURATION", OW_FLAG_STRING, NULL,
+     "PostgreSQL: inserts wake the relay by polling with NOTIFY, at most once in that time; 0: not any more",
+     offsetof(struct init_options, notify)},
     {0},
 };
 

@@ -14,7 +14,7 @@
 #include "sql.h"
 
 enum {
-    BATCH_DEFAULT = 2500,
+    BATCH_DEFAULT = 1000,
     TIMEOUT_MS = 30000,
     GRACE_MS = 5000,
     POLL_MS_MIN = 1,
@@ -26,17 +26,32 @@ enum {
 static const struct {
     const char *name, *sql;
 } statements[] = {
-    {"read_batch", ow_sql_pg_outbox_read_batch},     {"read_large", ow_sql_pg_outbox_read_large},
-    {"delete_rows", ow_sql_pg_outbox_delete_rows},   {"mark_rows", ow_sql_pg_outbox_mark_rows},
-    {"purge_marked", ow_sql_pg_outbox_purge_marked}, {"set_aside", ow_sql_pg_outbox_set_aside},
-    {"last_seq", ow_sql_pg_outbox_last_seq},         {"writers", ow_sql_pg_outbox_writers},
-    {"lease_make", ow_sql_pg_outbox_lease_make},     {"lease_look", ow_sql_pg_outbox_lease_look},
-    {"lease_take", ow_sql_pg_outbox_lease_take},     {"lease_renew", ow_sql_pg_outbox_lease_renew},
-    {"lease_free", ow_sql_pg_outbox_lease_free},     {"lease_probe", ow_sql_pg_outbox_lease_probe},
-    {"lease_unlock", ow_sql_pg_outbox_lease_unlock}, {"relay_join", ow_sql_pg_outbox_relay_join},
-    {"relay_count", ow_sql_pg_outbox_relay_count},   {"relays_connected", ow_sql_pg_outbox_relays_connected},
-    {"relay_lives", ow_sql_pg_outbox_relay_lives},   {"relay_leaves", ow_sql_pg_outbox_relay_leaves},
-    {"shards_read", ow_sql_pg_outbox_shards_read},   {"shards_write", ow_sql_pg_outbox_shards_write},
+    {"read_batch", ow_sql_pg_outbox_read_batch},
+    {"read_large", ow_sql_pg_outbox_read_large},
+    {"delete_rows", ow_sql_pg_outbox_delete_rows},
+    {"mark_rows", ow_sql_pg_outbox_mark_rows},
+    {"accept_rows", ow_sql_pg_outbox_accept_rows},
+    {"accepted", ow_sql_pg_outbox_accepted},
+    {"is_partitioned", ow_sql_pg_outbox_is_partitioned},
+    {"listens", ow_sql_pg_outbox_listens},
+    {"purge_marked", ow_sql_pg_outbox_purge_marked},
+    {"set_aside", ow_sql_pg_outbox_set_aside},
+    {"last_seq", ow_sql_pg_outbox_last_seq},
+    {"writers", ow_sql_pg_outbox_writers},
+    {"lease_make", ow_sql_pg_outbox_lease_make},
+    {"lease_look", ow_sql_pg_outbox_lease_look},
+    {"lease_take", ow_sql_pg_outbox_lease_take},
+    {"lease_renew", ow_sql_pg_outbox_lease_renew},
+    {"lease_free", ow_sql_pg_outbox_lease_free},
+    {"lease_probe", ow_sql_pg_outbox_lease_probe},
+    {"lease_unlock", ow_sql_pg_outbox_lease_unlock},
+    {"relay_join", ow_sql_pg_outbox_relay_join},
+    {"relay_count", ow_sql_pg_outbox_relay_count},
+    {"relays_connected", ow_sql_pg_outbox_relays_connected},
+    {"relay_lives", ow_sql_pg_outbox_relay_lives},
+    {"relay_leaves", ow_sql_pg_outbox_relay_leaves},
+    {"shards_read", ow_sql_pg_outbox_shards_read},
+    {"shards_write", ow_sql_pg_outbox_shards_write},
 };
 
 int ow_pg_outbox_take_result(struct ow_pg_outbox *o, bool was_sent, PGresult **ret, struct ow_error *err)
@@ -137,6 +152,8 @@ static void disconnect(struct ow_pg_outbox *o)
     ow_pg_outbox_reset_floor(o); /* rows of the batch that were not yielded lie below it */
     ow_pg_outbox_forget_writers(o);
     o->is_reading = false;
+    o->below = 0; /* read again with the leases */
+    o->chunk_count = 0;
     if (o->store)
         o->store->ops->close(o->store);
     o->store = NULL;
@@ -164,10 +181,21 @@ static void outbox_discard(struct ow_source *source)
     ow_buf_done(&o->epochs);
     ow_buf_done(&o->scratch);
     free(o->entries);
+    ow_buf_done(&o->bits);
     free(o->writers);
+    free(o->chunks);
     free(o->url);
     free(o->shown);
     free(o);
+}
+
+static int listen_if_told(struct ow_pg_outbox *o, struct ow_error *err)
+{
+    PGresult *result = NULL;
+    int r = ow_pg_outbox_exec(o, "listens", 0, NULL, NULL, NULL, 0, &result, err);
+    o->listens = r == 0 && strcmp(PQgetvalue(result, 0, 0), "0") != 0;
+    PQclear(result);
+    return r == 0 && o->listens ? o->store->ops->script(o->store, ow_sql_pg_outbox_listen, err) : r;
 }
 
 static int connect_store(struct ow_pg_outbox *o, struct ow_error *err)
@@ -190,6 +218,10 @@ static int connect_store(struct ow_pg_outbox *o, struct ow_error *err)
         r = ow_pg_guard_take(o->conn, o->shown, OW_PG_GUARD_POLLING, err);
     if (r == 0)
         r = prepare_all(o, err);
+    if (r == 0)
+        r = ow_pg_accepted_open(o, err);
+    if (r == 0)
+        r = listen_if_told(o, err);
     if (r == 0)
         r = ow_pg_outbox_exec(o, "relay_join", 0, NULL, NULL, NULL, 0, &result, err);
     PQclear(result);
@@ -278,33 +310,59 @@ static void forget_entries(struct ow_pg_outbox *o, const struct ow_position *pos
         o->head = o->tail = 0;
 }
 
-static int outbox_confirm(struct ow_source *source, const struct ow_position *positions, size_t count,
-                          struct ow_error *err)
+/* The numbers of these positions, the caller's to free; *ret_count of them. */
+static int64_t *list_seqs(struct ow_pg_outbox *o, const struct ow_position *positions, size_t count, size_t *ret_count)
 {
-    struct ow_pg_outbox *o = ow_pg_outbox_of(source);
-    PGresult *result = NULL;
-    int r = ow_pg_outbox_end_read(o, err);
-    ow_pg_array_begin(&o->parameter);
-    for (size_t i = 0; i < count; i++) {
+    int64_t *seqs = malloc((count + 1) * sizeof *seqs);
+    size_t n = 0;
+    for (size_t i = 0; seqs && i < count; i++) {
         const struct ow_pg_entry *entry = find_entry(o, positions[i]);
         if (entry)
-            ow_pg_array_add(&o->parameter, entry->seq);
+            seqs[n++] = entry->seq;
     }
-    if (r == 0)
-        r = ow_pg_array_end(&o->parameter, err);
+    *ret_count = n;
+    return seqs;
+}
+
+static int forget_rows(struct ow_pg_outbox *o, int64_t *seqs, size_t count, struct ow_error *err)
+{
+    PGresult *result = NULL;
+    int r = 0;
+    ow_pg_array_begin(&o->parameter);
+    for (size_t i = 0; i < count && !o->is_partitioned; i++)
+        ow_pg_array_add(&o->parameter, seqs[i]);
+    r = o->is_partitioned ? ow_pg_accepted_encode(o, seqs, count, err) : ow_pg_array_end(&o->parameter, err);
     if (r == 0)
         r = ow_pg_leases_list(o, err);
     if (r < 0)
         return r;
-    const char *const values[] = {o->parameter.data, o->names.data, o->epochs.data};
-    const int lengths[] = {(int)o->parameter.size, 0, 0}, formats[] = {1, 0, 0};
-    bool was_sent = PQsendQueryPrepared(o->conn, o->options.after == OW_OUTBOX_MARK ? "mark_rows" : "delete_rows", 3,
-                                        values, lengths, formats, 0);
+    const char *const values[] = {o->parameter.data, o->names.data, o->epochs.data, o->bits.data};
+    const int lengths[] = {(int)o->parameter.size, 0, 0, (int)o->bits.size}, formats[] = {1, 0, 0, 1};
+    const char *statement = o->is_partitioned                    ? "accept_rows"
+                            : o->options.after == OW_OUTBOX_MARK ? "mark_rows"
+                                                                 : "delete_rows";
+    bool was_sent = PQsendQueryPrepared(o->conn, statement, o->is_partitioned ? 4 : 3, values, lengths, formats, 0);
     OW_CRASH_POINT(OUTBOX_MID_CONFIRM);
     r = ow_pg_outbox_take_result(o, was_sent, &result, err);
     if (r == 0)
         r = count_ours(o, result, ow_pg_leases_held(o), err);
     PQclear(result);
+    return r == 0 && o->is_partitioned ? ow_pg_accepted_note(o, seqs, count, err) : r;
+}
+
+static int outbox_confirm(struct ow_source *source, const struct ow_position *positions, size_t count,
+                          struct ow_error *err)
+{
+    struct ow_pg_outbox *o = ow_pg_outbox_of(source);
+    size_t found = 0;
+    int r = ow_pg_outbox_end_read(o, err);
+    if (r < 0)
+        return r;
+    int64_t *seqs = list_seqs(o, positions, count, &found);
+    if (!seqs)
+        return ow_error_set(err, OW_ENOMEM, "out of memory");
+    r = forget_rows(o, seqs, found, err);
+    free(seqs);
     if (r == 0)
         forget_entries(o, positions, count);
     return r;

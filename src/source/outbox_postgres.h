@@ -43,6 +43,7 @@ enum ow_pg_shard_state { OW_PG_SHARD_FREE, OW_PG_SHARD_OURS, OW_PG_SHARD_LEAVING
 struct ow_pg_shard {
     enum ow_pg_shard_state state;
     int64_t epoch;        /* while it is ours; after a lost connection what it was */
+    int64_t base;         /* of a partitioned outbox: rows of it below this are accepted */
     uint32_t outstanding; /* entries of it */
 };
 
@@ -60,6 +61,8 @@ struct ow_pg_writer { /* a transaction that has written to the outbox, or is abo
     bool is_there;    /* at the last look */
     bool is_prepared;
 };
+
+struct ow_pg_chunk;
 
 struct ow_pg_outbox {
     struct ow_source base;
@@ -93,6 +96,14 @@ struct ow_pg_outbox {
     int64_t ended_seq; /* numbers up to it were given out to transactions that have all ended, the late ones too */
     struct ow_pg_writer *writers;
     size_t writer_count, late_count;
+    /* a partitioned outbox */
+    bool is_partitioned, needs_accepted; /* the bits are to be read: of shards that were not ours */
+    int64_t below;                       /* what is of our shards below it is accepted */
+    int64_t batch_floor;
+    struct ow_pg_chunk *chunks; /* rising */
+    size_t chunk_count;
+    struct ow_buf bits;
+    bool listens;
     int64_t next_look_ms, next_reset_ms;
     int64_t poll_ms, next_poll_ms, next_purge_ms;
     struct ow_buf parameter, names, epochs, scratch;
@@ -151,5 +162,19 @@ void ow_pg_outbox_forget_writers(struct ow_pg_outbox *o);
 int ow_pg_outbox_look(struct ow_pg_outbox *o, int64_t now_ms, bool must, struct ow_error *err) OW_MUST_CHECK;
 /* The newest number that the table has given out. */
 int ow_pg_outbox_last_seq(struct ow_pg_outbox *o, int64_t *ret, struct ow_error *err) OW_MUST_CHECK;
+
+/* --- a partitioned outbox (outbox_postgres_rotate.c) --- */
+
+/* Whether it is one. */
+int ow_pg_accepted_open(struct ow_pg_outbox *o, struct ow_error *err) OW_MUST_CHECK;
+/* What others have accepted above the base. */
+int ow_pg_accepted_load(struct ow_pg_outbox *o, struct ow_error *err) OW_MUST_CHECK;
+bool ow_pg_accepted_has(const struct ow_pg_outbox *o, int64_t seq);
+/* Sorts `seqs`, and fills o->parameter and o->bits for the statement that records them. */
+int ow_pg_accepted_encode(struct ow_pg_outbox *o, int64_t *seqs, size_t count, struct ow_error *err) OW_MUST_CHECK;
+int ow_pg_accepted_note(struct ow_pg_outbox *o, const int64_t *seqs, size_t count, struct ow_error *err) OW_MUST_CHECK;
+void ow_pg_outbox_move_base(struct ow_pg_outbox *o);
+/* Empties partitions in which nothing waits. */
+int ow_pg_outbox_rotate(struct ow_pg_outbox *o, struct ow_error *err) OW_MUST_CHECK;
 
 #endif

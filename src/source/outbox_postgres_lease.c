@@ -80,17 +80,28 @@ static int unlock(struct ow_pg_outbox *o, uint32_t shard, int64_t epoch, struct 
 static int take(struct ow_pg_outbox *o, const struct look *look, struct ow_error *err)
 {
     char name[24], epoch[24];
-    int64_t taken = 0;
+    int64_t taken = 0, base = 0;
+    PGresult *result = NULL;
     (void)snprintf(name, sizeof name, "outbox/%u", look->shard);
     (void)snprintf(epoch, sizeof epoch, "%" PRId64, look->epoch);
-    int r = ask_number(o, "lease_take", 4, (const char *const[]){name, epoch, o->holder, LEASE_MS_TEXT}, &taken, err);
+    int r = ow_pg_outbox_exec(o, "lease_take", 4, (const char *const[]){name, epoch, o->holder, LEASE_MS_TEXT}, NULL,
+                              NULL, 0, &result, err);
+    if (r == 0 && PQntuples(result) == 1) {
+        taken = strtoll(PQgetvalue(result, 0, 0), NULL, 10);
+        base = strtoll(PQgetvalue(result, 0, 1), NULL, 10);
+    }
+    PQclear(result);
     if (r < 0)
         return r;
     if (taken == 0) /* the lock may have been had without the row */
         return unlock(o, look->shard, look->epoch + 1, err);
     struct ow_pg_shard *shard = &o->shards[look->shard];
+    if (base < o->below || ow_pg_leases_held(o) == 0)
+        o->below = base;
+    o->needs_accepted = true;
     shard->state = OW_PG_SHARD_OURS;
     shard->epoch = taken;
+    shard->base = base;
     o->letters_are_old = true;
     if (!look->is_by_us)
         ow_pg_outbox_reset_floor(o);
@@ -262,11 +273,15 @@ int ow_pg_leases_open(struct ow_pg_outbox *o, struct ow_error *err)
 
 static int renew(struct ow_pg_outbox *o, struct ow_error *err)
 {
+    char below[24];
     PGresult *result = NULL;
+    ow_pg_outbox_move_base(o);
+    (void)snprintf(below, sizeof below, "%" PRId64, o->below);
     int r = ow_pg_leases_list(o, err);
     if (r == 0)
-        r = ow_pg_outbox_exec(o, "lease_renew", 3, (const char *const[]){o->names.data, o->epochs.data, LEASE_MS_TEXT},
-                              NULL, NULL, 0, &result, err);
+        r = ow_pg_outbox_exec(o, "lease_renew", 4,
+                              (const char *const[]){o->names.data, o->epochs.data, LEASE_MS_TEXT, below}, NULL, NULL, 0,
+                              &result, err);
     bool has_all = r == 0 && PQntuples(result) == (int)ow_pg_leases_held(o);
     PQclear(result);
     return r < 0 || has_all ? r : ow_pg_leases_lost(o, err);
@@ -299,6 +314,8 @@ int ow_pg_leases_tend(struct ow_pg_outbox *o, int64_t now_ms, struct ow_error *e
         r = say_alive(o, now_ms, err);
         if (r == 0)
             r = renew(o, err);
+        if (r == 0)
+            r = ow_pg_outbox_rotate(o, err);
     }
     if (r == 0 && now_ms >= o->next_balance_ms) {
         o->next_balance_ms = now_ms + BALANCE_MS;

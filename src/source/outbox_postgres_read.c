@@ -13,6 +13,7 @@ enum {
     BATCH_BYTES = 4 << 20,
     POLL_MS_MIN = 1,
     POLL_MS_MAX = 100,
+    POLL_MS_MAX_NOTIFIED = 500,
     RESET_EVERY_MS = 60000,
     PURGE_EVERY_MS = 1000,
     PURGE_PAUSE_MS = 10,
@@ -125,6 +126,8 @@ static int list_known(struct ow_pg_outbox *o, struct ow_error *err)
 static int begin_read(struct ow_pg_outbox *o, struct ow_error *err)
 {
     char floor[24], shards[OW_OUTBOX_SHARDS_MAX * 3 + 4], count[16], limit[16], bytes[16];
+    if (o->is_partitioned && o->floor < o->below)
+        o->floor = o->below;
     int r = list_known(o, err);
     if (r < 0)
         return r;
@@ -211,6 +214,8 @@ static int read_batch(struct ow_pg_outbox *o, int64_t now, struct ow_error *err)
     do {
         if (!o->ahead && !o->is_reading) {
             r = ow_pg_outbox_look(o, now, false, err);
+            if (r >= 0 && o->needs_accepted)
+                r = ow_pg_accepted_load(o, err);
             r = r < 0 ? r : begin_read(o, err);
         }
         if (r == 0)
@@ -223,6 +228,7 @@ static int read_batch(struct ow_pg_outbox *o, int64_t now, struct ow_error *err)
     } while (!o->ahead);
     o->batch = o->ahead;
     o->batch_rows = o->ahead_rows;
+    o->batch_floor = o->read_floor;
     o->ahead = NULL;
     if (o->batch_rows == 0)
         return 0;
@@ -280,10 +286,14 @@ static int yield_row(struct ow_pg_outbox *o, struct ow_message *ret, struct ow_e
             o->row++; /* it was given up meanwhile */
             continue;
         }
+        int64_t seq = int64_of(o->batch, row, SEQ);
+        if (o->is_partitioned && (seq < o->shards[shard].base || ow_pg_accepted_has(o, seq))) {
+            o->row++; /* its row stays until its partition goes */
+            continue;
+        }
         int r = ow_pg_outbox_make_room(o, err);
         if (r < 0)
             return r;
-        int64_t seq = int64_of(o->batch, row, SEQ);
         o->row++;
         o->last = next_position(o, seq);
         o->entries[o->tail++] = (struct ow_pg_entry){.position = o->last, .seq = seq, .shard = shard};
@@ -320,6 +330,22 @@ static void reset_now_and_then(struct ow_pg_outbox *o, int64_t now)
         o->floor = 0;
 }
 
+/* What the server has told meanwhile; looking at once, and at short intervals again. */
+static bool was_notified(struct ow_pg_outbox *o)
+{
+    bool is_told = false;
+    PGnotify *told;
+    while (o->listens && (told = PQnotifies(o->conn))) {
+        is_told = true;
+        PQfreemem(told);
+    }
+    if (is_told) {
+        o->poll_ms = POLL_MS_MIN;
+        o->next_poll_ms = 0;
+    }
+    return is_told;
+}
+
 int ow_pg_outbox_next(struct ow_source *source, struct ow_message *ret, struct ow_error *err)
 {
     struct ow_pg_outbox *o = ow_pg_outbox_of(source);
@@ -328,7 +354,10 @@ int ow_pg_outbox_next(struct ow_source *source, struct ow_message *ret, struct o
         if (r != 0)
             return r;
         int64_t now = ow_clock_monotonic_ms();
-        if (!o->batch && !o->ahead && !o->is_reading && now < o->next_poll_ms)
+        bool is_idle = !o->batch && !o->ahead && !o->is_reading;
+        if (is_idle && o->listens && !PQconsumeInput(o->conn))
+            return ow_postgres_fail(o->conn, NULL, o->shown, err);
+        if (is_idle && now < o->next_poll_ms && !was_notified(o))
             return 0;
         r = read_batch(o, now, err);
         if (r < 0)
@@ -343,7 +372,8 @@ int ow_pg_outbox_next(struct ow_source *source, struct ow_message *ret, struct o
         reset_now_and_then(o, now);
         now = ow_clock_monotonic_ms();
         o->next_poll_ms = now + o->poll_ms;
-        o->poll_ms = o->poll_ms * 2 > POLL_MS_MAX ? POLL_MS_MAX : o->poll_ms * 2;
+        int64_t longest = o->listens ? POLL_MS_MAX_NOTIFIED : POLL_MS_MAX;
+        o->poll_ms = o->poll_ms * 2 > longest ? longest : o->poll_ms * 2;
         return 0;
     }
 }
@@ -351,7 +381,9 @@ int ow_pg_outbox_next(struct ow_source *source, struct ow_message *ret, struct o
 void ow_pg_outbox_wait(struct ow_source *source, struct ow_wait *wait)
 {
     struct ow_pg_outbox *o = ow_pg_outbox_of(source);
-    /* What has been read ahead is there to be had; what is on its way wakes by itself, see tend. */
-    if (!o->is_reading)
-        ow_wait_until(wait, o->ahead ? 0 : o->next_poll_ms);
+    if (o->is_reading)
+        return; /* what is on its way wakes by itself, see tend */
+    if (!o->ahead && o->listens && !was_notified(o))
+        ow_wait_add(wait, PQsocket(o->conn), POLLIN);
+    ow_wait_until(wait, o->ahead ? 0 : o->next_poll_ms);
 }

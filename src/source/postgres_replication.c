@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "source/postgres_replication.h"
 
+#include <inttypes.h>
 #include <libpq-fe.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -213,6 +214,27 @@ static int take_frame(struct ow_pg_replication *r, struct ow_error *err)
     return 0;
 }
 
+/* Nothing is there now. What stands between may have lost the connection without a word, and TCP sees only as far as the
+   next host: a server that lives answers when it is asked. */
+static int bear_silence(struct ow_pg_replication *r, struct ow_error *err)
+{
+    int64_t now = ow_clock_monotonic_ms();
+    if (!r->is_streaming)
+        return 0;
+    if (r->quiet_since_ms == 0) {
+        r->quiet_since_ms = now;
+        r->asked_ms = 0;
+    }
+    if (r->asked_ms == 0 && now - r->quiet_since_ms >= OW_PG_SILENT_MS / 2) {
+        r->asked_ms = now;
+        return ow_pg_replication_status(r, true, true, err);
+    }
+    if (r->asked_ms != 0 && now - r->asked_ms >= OW_PG_SILENT_MS / 2)
+        return ow_error_set(err, OW_EUNREACHABLE, "%s: the server has not said anything for %" PRId64 " s", r->shown,
+                            (now - r->quiet_since_ms) / 1000);
+    return 0;
+}
+
 int ow_pg_replication_next(struct ow_pg_replication *r, struct ow_pg_frame *ret, struct ow_error *err)
 {
     PQfreemem(r->held);
@@ -221,8 +243,9 @@ int ow_pg_replication_next(struct ow_pg_replication *r, struct ow_pg_frame *ret,
     if (size <= 0) {
         r->is_behind = r->drained > BEHIND_BYTES;
         r->drained = 0;
-        return size;
+        return size < 0 ? size : bear_silence(r, err);
     }
+    r->quiet_since_ms = 0;
     r->drained += (size_t)size;
     int code = ow_pg_frame_read((struct ow_bytes){r->held, (size_t)size}, ret, err);
     if (code < 0)

@@ -14,6 +14,9 @@
 #include "codec/pgoutput.h"
 #include "store/postgres.h"
 
+/* A server that says nothing for half of this is asked to, and is taken for gone after the whole. */
+enum { OW_PG_SILENT_MS = 60000 };
+
 struct ow_pg_replication {
     const char *shown;       /* the caller's: how messages call the server */
     char *system_identifier; /* owned */
@@ -28,6 +31,7 @@ struct ow_pg_replication {
     size_t drained; /* bytes since the socket was empty */
     uint64_t told;  /* flushed, as the server knows it */
     int64_t status_due_ms;
+    int64_t quiet_since_ms, asked_ms; /* 0: something has just come; it was not asked since */
 };
 
 /* Connects and identifies the system. OW_EDENIED names the right that is missing; others as the store's. */
@@ -49,7 +53,8 @@ int ow_pg_replication_created(struct ow_pg_replication *r, uint64_t *ret_lsn, ch
 /* Begins to stream from where the slot stands. OW_ESTANDBY: another one streams from it; the text has its pid. */
 int ow_pg_replication_start(struct ow_pg_replication *r, const char *slot, const char *publication, bool has_messages,
                             struct ow_error *err) OW_MUST_CHECK;
-/* 1: a frame, which lives until the next call; 0: none now; < 0. */
+/* 1: a frame, which lives until the next call; 0: none now; < 0. To be called every few seconds while it streams, or what
+   ends by OW_PG_SILENT_MS ends later. */
 int ow_pg_replication_next(struct ow_pg_replication *r, struct ow_pg_frame *ret, struct ow_error *err) OW_MUST_CHECK;
 /* Sends a status if it is due or `now` is said; `wants_reply`: and asks the server how far it is. */
 int ow_pg_replication_status(struct ow_pg_replication *r, bool now, bool wants_reply,

@@ -104,6 +104,16 @@ int ow_postgres_init(struct ow_store *store, enum ow_postgres_outbox outbox, str
                      struct ow_error *err) OW_MUST_CHECK;
 /* The SQL of all of it, runnable by psql. */
 void ow_postgres_init_print(enum ow_postgres_outbox outbox, struct ow_buf *to);
+/* --- how the outbox table is laid out (postgres_layout.c) ---------------------------------------------- */
+
+/* A trigger that wakes relays by polling with NOTIFY, at most once in `interval_ms`; 0: none. *ret_changed: it was
+   otherwise before. OW_EDENIED: only the owner of the table may. */
+int ow_postgres_set_notify(struct ow_store *store, int64_t interval_ms, bool *ret_changed,
+                           struct ow_error *err) OW_MUST_CHECK;
+/* In eight partitions of so many rows in turn, for ever; rows that wait move along. Waits for everybody who writes to
+   the table. OW_EUNSUPPORTED before PostgreSQL 13; OW_EBUSY: a relay is at work by polling, or a slot reads the table. */
+int ow_postgres_partition(struct ow_store *store, int64_t rows, bool *ret_changed, struct ow_error *err) OW_MUST_CHECK;
+
 /* The tables and functions only, for a relay at its start: as ow_postgres_init(), with roles and publication made
    if that is permitted and passed over if not. OW_EDENIED names the SQL that a DBA runs. */
 int ow_postgres_ensure(struct ow_store *store, struct ow_error *err) OW_MUST_CHECK;

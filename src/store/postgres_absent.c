@@ -41,3 +41,15 @@ void ow_postgres_init_print(enum ow_postgres_outbox outbox, struct ow_buf *to)
 {
     (void)outbox, (void)to;
 }
+
+int ow_postgres_set_notify(struct ow_store *store, int64_t interval_ms, bool *ret_changed, struct ow_error *err)
+{
+    (void)store, (void)interval_ms, (void)ret_changed;
+    return refuse(err);
+}
+
+int ow_postgres_partition(struct ow_store *store, int64_t rows, bool *ret_changed, struct ow_error *err)
+{
+    (void)store, (void)rows, (void)ret_changed;
+    return refuse(err);
+}

@@ -16,6 +16,7 @@ struct contract_subject {
     int (*new_broker)(const char *folder, struct ow_broker **ret, struct ow_error *err);
     int (*new_subscriber)(const char *folder, const struct ow_subscriber_options *options, struct ow_subscriber **ret,
                           struct ow_error *err);
+    bool waits_for_topics; /* where there is nothing yet, open() succeeds */
 };
 
 typedef const char *contract_check(const struct contract_subject *subject, const char *folder);
@@ -27,6 +28,7 @@ struct contract_case {
 /* Each ends with a row whose name is NULL. */
 extern const struct contract_case contract_publishing[];
 extern const struct contract_case contract_subscribing[];
+extern const struct contract_case contract_groups[];
 
 /* Memory in place of a broker; `liar` NULL: an honest one. */
 enum fake_lie {

@@ -66,8 +66,8 @@ static int new_file_subscriber(const char *in, const struct ow_subscriber_option
     return ow_file_subscriber_new(path_in(in, path), options, ret, err);
 }
 
-static const struct contract_subject journal = {"journal", new_journal, new_journal_subscriber};
-static const struct contract_subject file = {"file", new_file, new_file_subscriber};
+static const struct contract_subject journal = {"journal", new_journal, new_journal_subscriber, false};
+static const struct contract_subject file = {"file", new_file, new_file_subscriber, false};
 
 /* --- the tests ----------------------------------------------------------------------------------------- */
 
@@ -131,6 +131,7 @@ int main(void)
     count = add(tests, runs, count, &file, contract_publishing);
     count = add(tests, runs, count, &journal, contract_subscribing);
     count = add(tests, runs, count, &file, contract_subscribing);
+    count = add(tests, runs, count, &journal, contract_groups);
     tests[count++] = (struct CMUnitTest){"every lie is found", test_every_lie_is_found, set_up, tear_down, NULL};
     return _cmocka_run_group_tests("contract", tests, count, NULL, NULL);
 }

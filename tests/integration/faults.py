@@ -48,7 +48,7 @@ class Way:
         self.is_message = self.by == "message"
         self.pg_url, self.kafka_url = self.database.url, f"kafka://{self.kafka.bootstrap}"
         self.run("init", *(("--outbox", "message") if self.is_message else ()), self.database.url)
-        self.shop = PgShop(self.database, publish=self.is_message)
+        self.shop = PgShop(self.database, publish=self.is_message, writer="s")
 
     def command(self, *more):
         exactly = ("--exactly-once",) if self.is_exactly else ()
@@ -108,7 +108,7 @@ class Way:
         return [record["id"] for record in self.records()]
 
     def count(self):
-        """How many records there are: cheap, and with the marks of transactions."""
+        """How many records there are, and marks of transactions."""
         from confluent_kafka import Consumer, KafkaException, TopicPartition
         consumer = Consumer({"bootstrap.servers": self.kafka.bootstrap, "group.id": "counter"})
         try:

@@ -2,12 +2,14 @@
 """What an operator of PostgreSQL asks and does: status with slots and leases, drop, and relays that exclude one another."""
 
 import json
+import random
 import signal
+import time
 
 import pytest
 from conftest import wait_for
-from oracle import records_of
-from postgres import PgShop, pg_database, pg_server, query  # noqa: F401 (fixtures)
+from oracle import compare, records_of
+from postgres import PgShop, PgWriter, pg_database, pg_server, query  # noqa: F401 (fixtures)
 
 psycopg2 = pytest.importorskip("psycopg2", reason="psycopg2 is not installed (package python3-psycopg2)")
 
@@ -208,3 +210,185 @@ def test_polling_and_log_exclude_one_another(run, start, shop, pg_database, tmp_
     shop.place(orders=2)
     run(*second, "--until-end", pg_database.url, "file:other.jsonl")
     assert len(records_of((tmp_path / "other.jsonl").read_text())) == 2
+
+
+# --- partitions ------------------------------------------------------------------------------------------
+
+ROWS = 200  # a partition; the smaller, the more often one of the eight is emptied
+
+
+def lines(path):
+    return records_of(path.read_text()) if path.exists() else []
+
+
+def filled(database):
+    """The partitions that take room."""
+    return [name for name, in database.query(
+        "SELECT relname FROM pg_class WHERE oid IN (SELECT inhrelid FROM pg_inherits WHERE inhparent = 'onewrite.outbox'::regclass) "
+        "AND pg_relation_size(oid) > 0 ORDER BY 1")]
+
+
+@pytest.fixture
+def partitioned(run, pg_database):
+    run("init", "--outbox", "partitioned", "--partition-rows", ROWS, pg_database.url)
+    return PgShop(pg_database)
+
+
+def waiting(run, database):
+    return status(run, database.url, "outbox")[0]["waiting"]
+
+
+def fill(database, count, key="k", first=1):
+    database.query("INSERT INTO onewrite.outbox (id, aggregatetype, aggregateid, type, payload) "
+                   "SELECT 'm' || i, 'order', %s, 'T', 'x' FROM generate_series(%s, %s) i", key, first, first + count - 1)
+
+
+def test_partitions_are_emptied(run, start, partitioned, pg_database, tmp_path):
+    """No row is deleted; whole partitions go, but the one that is written to; more rows than all eight hold are no trouble."""
+    fill(pg_database, 12 * ROWS)
+    assert len(filled(pg_database)) == 8 and waiting(run, pg_database) == 12 * ROWS
+    relay = start(*POLLING, pg_database.url, "file:events.jsonl")
+    wait_for(lambda: len(lines(tmp_path / "events.jsonl")) == 12 * ROWS, "all of it")
+    wait_for(lambda: len(filled(pg_database)) <= 1, "the partitions to be emptied")
+    assert waiting(run, pg_database) == 0
+    for n in range(5):
+        fill(pg_database, ROWS, first=10000 + n * ROWS)
+        wait_for(lambda: len(lines(tmp_path / "events.jsonl")) == (13 + n) * ROWS, "all of it")
+    wait_for(lambda: len(filled(pg_database)) <= 1 and pg_database.one("SELECT count(*) FROM onewrite.accepted") < 50, "again")
+    stop(relay)
+    got = [r["id"] for r in lines(tmp_path / "events.jsonl")]
+    assert got == [f"m{i}" for i in range(1, 12 * ROWS + 1)] + [f"m{i}" for i in range(10000, 10000 + 5 * ROWS)]
+
+
+def test_what_is_accepted_is_not_published_again(run, partitioned, pg_database, tmp_path):
+    """Rows that are accepted and still there: after a restart, after a late commit below them, over another number of shards."""
+    late = pg_database.connect()
+    query(late, "BEGIN")
+    query(late, "INSERT INTO onewrite.outbox (id, aggregatetype, aggregateid, type) VALUES ('late', 'order', 'l', 'T')")
+    for n in range(3):
+        fill(pg_database, ROWS, first=n * 1000)
+        assert len(records_of(run(*POLLING, "--until-end", pg_database.url, "stdout:").stdout)) == ROWS
+        assert waiting(run, pg_database) == 0
+    assert run(*POLLING, "--until-end", pg_database.url, "stdout:").stdout == ""
+    query(late, "COMMIT")
+    assert waiting(run, pg_database) == 1
+    assert [r["id"] for r in records_of(run(*POLLING, "--until-end", pg_database.url + "?shards=3", "stdout:").stdout)] == ["late"]
+    assert run(*POLLING, "--until-end", pg_database.url + "?shards=5", "stdout:").stdout == "" and waiting(run, pg_database) == 0
+
+
+def test_a_partition_that_may_still_get_rows_stays(run, start, partitioned, pg_database, tmp_path):
+    late = pg_database.connect()
+    query(late, "BEGIN")
+    query(late, "INSERT INTO onewrite.outbox (id, aggregatetype, aggregateid, type) VALUES ('late', 'order', 'l', 'T')")
+    relay = start(*POLLING, pg_database.url, "file:events.jsonl")
+    fill(pg_database, 5 * ROWS)
+    wait_for(lambda: len(lines(tmp_path / "events.jsonl")) == 5 * ROWS, "all but one")
+    now = pg_database.one("SELECT expires_at FROM onewrite.lease WHERE name = 'outbox/0'")
+    wait_for(lambda: pg_database.one("SELECT expires_at > %s + interval '4 s' FROM onewrite.lease WHERE name = 'outbox/0'", now),
+             "some turns of the relay")
+    assert len(filled(pg_database)) == 6
+    query(late, "COMMIT")
+    wait_for(lambda: len(lines(tmp_path / "events.jsonl")) == 5 * ROWS + 1, "the late one")
+    wait_for(lambda: len(filled(pg_database)) <= 1, "the partitions to be emptied")
+    stop(relay)
+
+
+def test_a_partition_in_use_is_emptied_later(start, partitioned, pg_database, tmp_path):
+    reader = pg_database.connect()
+    fill(pg_database, 3 * ROWS)
+    query(reader, "BEGIN; SELECT count(*) FROM onewrite.outbox")
+    relay = start(*POLLING, pg_database.url, "file:events.jsonl")
+    wait_for(lambda: len(lines(tmp_path / "events.jsonl")) == 3 * ROWS, "all of it")
+    fill(pg_database, 10, first=5000)
+    wait_for(lambda: len(lines(tmp_path / "events.jsonl")) == 3 * ROWS + 10, "the relay to go on")
+    assert len(filled(pg_database)) == 4
+    query(reader, "COMMIT")
+    wait_for(lambda: len(filled(pg_database)) <= 1, "the partitions to be emptied")
+    stop(relay)
+
+
+def test_kills_over_partitions(run, start, partitioned, pg_database, onewrite_release, tmp_path):
+    """Nothing is lost, nothing of a key is out of order, a window at most comes twice."""
+    dice = random.Random(5)
+    writer = PgWriter(pg_database, random.Random(6), customers=20)
+    for _ in range(12):
+        relay = start("-q", *POLLING, "--window-messages", "50", pg_database.url, "file:events.jsonl", program=onewrite_release)
+        time.sleep(0.1 + dice.random() * 0.4)
+        relay.kill()
+        relay.wait()
+    writer.stop()
+    run(*POLLING, "--until-end", pg_database.url, "file:events.jsonl")
+    verdict = compare(writer.shop.truth(), lines(tmp_path / "events.jsonl"))
+    assert verdict[:3] == (0, 0, 0) and verdict.duplicates <= 12 * 50, verdict
+    assert waiting(run, pg_database) == 0
+
+
+def test_an_outbox_becomes_partitioned(run, shop, pg_database, pg_server):
+    shop.place(orders=3)
+    query(shop.db, "UPDATE onewrite.outbox SET accepted_at = now() WHERE seq = 1")
+    assert "partitions of 100" in run("init", "--outbox", "partitioned", "--partition-rows", "100", pg_database.url).stderr
+    assert "nothing" in run("init", "--outbox", "partitioned", pg_database.url).stderr
+    assert "after=mark" in run(*POLLING, "--until-end", pg_database.url + "?after=mark", "stdout:", status=1).stderr
+    shop.place(orders=1)
+    query(shop.db, "SELECT onewrite.publish('order', 'k', 'T', 'published', id => 'published')")
+    query(shop.db, "SELECT onewrite.publish('order', 'k', 'T', 'x', headers => '{\"h\":\"a\\nb\"}')")
+    role = f"relay_{pg_database.name}"
+    query(shop.db, f"CREATE ROLE {role} LOGIN; GRANT onewrite_relay TO {role}; ALTER ROLE {role} SET role = onewrite_relay")
+    got = records_of(run(*POLLING, "--until-end", pg_server.url(pg_database.name, user=role), "stdout:").stdout)
+    assert len(got) == 4 and got[-1]["id"] == "published"
+    assert len(shop.dead_letters()) == 1 and waiting(run, pg_database) == 0
+    query(shop.db, f"DROP ROLE {role}")
+
+
+def test_a_slot_and_partitions(run, shop, pg_database, tmp_path):
+    shop.place(orders=3)
+    read_by_log(run, pg_database.url)
+    assert "drop it first" in run("init", "--outbox", "partitioned", pg_database.url, status=69).stderr
+    run("drop", pg_database.url)
+    run("init", "--outbox", "partitioned", "--partition-rows", "100", pg_database.url)
+    shop.place(orders=250)
+    read_by_log(run, pg_database.url)
+    shop.place(orders=7)
+    read_by_log(run, pg_database.url)
+    assert compare(shop.truth(), lines(tmp_path / "events.jsonl"))[:2] == (0, 0)
+    assert len(lines(tmp_path / "events.jsonl")) == 260
+
+
+# --- being woken -----------------------------------------------------------------------------------------
+
+
+def test_notify(run, start, shop, pg_database, tmp_path):
+    assert "wake the relay" in run("init", "--notify", "1s", pg_database.url).stderr
+    listener = pg_database.connect()
+    query(listener, "LISTEN onewrite_outbox")
+    for n in range(30):
+        shop.place(orders=1)
+    listener.poll()
+    assert 1 <= len(listener.notifies) <= 8  # 30 but for the second
+    run("init", "--notify", "1ms", pg_database.url)
+    relay = start(*POLLING, pg_database.url, "file:events.jsonl")
+    wait_for(lambda: len(lines(tmp_path / "events.jsonl")) == 30, "the relay to work")
+    took = []
+    for n in range(7):
+        time.sleep(1)  # it looks twice a second then
+        began = time.monotonic()
+        shop.place(orders=1)
+        wait_for(lambda: len(lines(tmp_path / "events.jsonl")) == 31 + n, "the message")
+        took.append(time.monotonic() - began)
+    assert sorted(took)[3] < 0.15, took
+    stop(relay)
+    assert "wake nobody" in run("init", "--notify", "0", pg_database.url).stderr
+    assert pg_database.one("SELECT count(*) FROM pg_trigger WHERE tgname = 'outbox_notify'") == 0
+    shop.place(orders=1)
+    assert "no duration" in run("init", "--notify", "often", pg_database.url, status=2).stderr
+    assert "PostgreSQL" in run("init", "--notify", "1s", "sqlite:shop.db", status=2).stderr
+
+
+def test_the_layout_as_sql(run, pg_database):
+    """What --print gives does the same."""
+    sql = run("init", "--print", "--outbox", "partitioned", "--partition-rows", "500", "--notify", "5ms", pg_database.url).stdout
+    pg_database.query(sql)
+    assert pg_database.one("SELECT value FROM onewrite.meta WHERE name = 'partition_rows'") == "500"
+    assert "nothing to do" in run("init", "--outbox", "partitioned", "--notify", "5ms", pg_database.url).stderr
+    PgShop(pg_database).place(orders=2)
+    assert len(records_of(run(*POLLING, "--until-end", pg_database.url, "stdout:").stdout)) == 2

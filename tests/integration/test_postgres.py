@@ -27,7 +27,7 @@ def test_init_twice_changes_nothing(run, pg_database):
     assert "nothing to do" in run("init", pg_database.url).stderr
     assert pg_database.query("SELECT * FROM onewrite.meta ORDER BY name") == before
     tables = pg_database.query("SELECT relname FROM pg_class WHERE relnamespace = 'onewrite'::regnamespace AND relkind = 'r'")
-    assert {name for name, in tables} == {"outbox", "dead_letter", "inbox", "consumer", "lease", "meta", "position"}
+    assert {name for name, in tables} == {"outbox", "dead_letter", "inbox", "consumer", "lease", "meta", "position", "accepted"}
     assert pg_database.query("SELECT schemaname, tablename FROM pg_publication_tables WHERE pubname = 'onewrite_outbox'") == [
         ("onewrite", "outbox")]
 

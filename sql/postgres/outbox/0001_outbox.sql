@@ -90,8 +90,17 @@ CREATE TABLE onewrite.lease (
     name       text PRIMARY KEY,
     epoch      bigint NOT NULL,
     holder     text NOT NULL,
-    expires_at timestamptz NOT NULL
+    expires_at timestamptz NOT NULL,
+    accepted_below bigint NOT NULL DEFAULT 0          -- where the outbox is partitioned: every row of it below this seq is accepted
 ) WITH (fillfactor = 50, autovacuum_vacuum_scale_factor = 0.0, autovacuum_vacuum_threshold = 1000);
+
+-- Where the outbox is partitioned rows are not deleted one by one: bit n of bits (from the low end of each byte) says
+-- that the row with seq = first + n is accepted.
+CREATE TABLE onewrite.accepted (
+    first bigint NOT NULL,
+    bits  bytea NOT NULL
+) WITH (autovacuum_vacuum_scale_factor = 0.0, autovacuum_vacuum_threshold = 5000);
+CREATE INDEX accepted_first ON onewrite.accepted (first);
 
 -- How far a log has been accepted, where the broker does not keep it.
 CREATE TABLE onewrite.position (
