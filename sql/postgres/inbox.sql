@@ -1,5 +1,5 @@
 -- SPDX-License-Identifier: Apache-2.0
--- A consumer's inbox (src/pattern/consumer/inbox_store.c). $1 is the consumer, $2 ids, $3 keys; letters have the source
+-- A consumer's inbox (src/inbox/inbox_store.c). $1 is the consumer, $2 ids, $3 keys; letters have the source
 -- 'consumer/' and its name.
 
 -- What is known of messages: their number in the arrays, the state of their row, whether a letter of their key is open.

@@ -1,5 +1,5 @@
 -- SPDX-License-Identifier: Apache-2.0
--- A consumer's inbox (src/pattern/consumer/inbox_store.c). ?1 is the consumer; letters have the source 'consumer/' and its
+-- A consumer's inbox (src/inbox/inbox_store.c). ?1 is the consumer; letters have the source 'consumer/' and its
 -- name.
 
 -- name: look

@@ -15,7 +15,7 @@
 #include "core/breaker.h"
 #include "core/retry.h"
 #include "core/window.h"
-#include "pattern/consumer/handlers.h"
+#include "handler/handlers.h"
 
 #define OW_CONFIG_ENTRIES_MAX 1000 /* stores, brokers and relays, each */
 

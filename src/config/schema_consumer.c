@@ -73,6 +73,7 @@ static const struct ow_option inbox_options[] = {
 static const struct ow_option http_options[] = {
     {.key = "url",
      .type = OW_OPTION_URL,
+     .is_required = true,
      .sample = "http://127.0.0.1:8000/events",
      .help = "Each message is a POST to here, with its id as Idempotency-Key. 2xx: it is handled.",
      CONSUMER(consumer.http.url)},

@@ -2,10 +2,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """The include rules of ARCHITECTURE.md, checked.
 
-    base <- core <- codec <- store <- source, broker <- pattern <- config <- server <- cmd
+    base <- core <- codec <- store <- source, broker, inbox, handler <- pattern <- config <- server <- cmd
 
-A layer includes itself and what stands left of it. `source` and `broker` do not include each other, and of
-`store` they see the contract only. `client` is what an application links: base, core and codec.
+A layer includes itself and what stands left of it. `source`, `broker`, `inbox` and `handler` do not include each other,
+and of `store` they see the contract only. `client` is what an application links: base, core and codec.
 
     check_includes.py [ROOT]     prints FILE:LINE: what is wrong, one a line; exit status 1 if there is any
 """
@@ -21,10 +21,12 @@ LAYERS = {
     "store": {"base", "core", "codec", "store"},
     "source": {"base", "core", "codec", "source"},
     "broker": {"base", "core", "codec", "broker"},
-    "pattern": {"base", "core", "codec", "store", "source", "broker", "pattern"},
-    "config": {"base", "core", "codec", "store", "source", "broker", "pattern", "config"},
-    "server": {"base", "core", "codec", "store", "source", "broker", "pattern", "config", "server"},
-    "cmd": {"base", "core", "codec", "store", "source", "broker", "pattern", "config", "server", "cmd"},
+    "inbox": {"base", "core", "codec", "inbox"},
+    "handler": {"base", "core", "codec", "handler"},
+    "pattern": {"base", "core", "codec", "store", "source", "broker", "inbox", "handler", "pattern"},
+    "config": {"base", "core", "codec", "store", "source", "broker", "inbox", "handler", "pattern", "config"},
+    "server": {"base", "core", "codec", "store", "source", "broker", "inbox", "handler", "pattern", "config", "server"},
+    "cmd": {"base", "core", "codec", "store", "source", "broker", "inbox", "handler", "pattern", "config", "server", "cmd"},
     "client": {"base", "core", "codec", "client"},
 }
 
@@ -32,10 +34,12 @@ LAYERS = {
 SINGLE = {
     "source": {"store/store.h", "store/migrate.h", "store/postgres.h"},
     "broker": {"store/store.h", "store/migrate.h"},
+    "inbox": {"store/store.h"},
+    "handler": {"store/store.h"},
 }
 
 # Written by sql/embed.py at build time: the statements in sql/.
-GENERATED = {"sql.h": {"store", "source", "broker", "cmd", "client"}}
+GENERATED = {"sql.h": {"store", "source", "broker", "inbox", "cmd", "client"}}
 
 # Libraries, each behind one layer.
 LIBRARIES = {
@@ -44,6 +48,8 @@ LIBRARIES = {
     "libpq-fe.h": {"store", "source", "client"},
     "pcre2.h": {"codec"},
     "librdkafka/rdkafka.h": {"broker"},
+    "curl/curl.h": {"handler"},
+    "openssl/hmac.h": {"handler"},
 }
 
 # Single files that may see a library for one purpose: it prints the versions it runs with.
@@ -56,7 +62,7 @@ PURE = set(
 )
 SYSTEM = set(
     "dirent fcntl getopt libgen locale poll pthread sched setjmp signal spawn stdatomic syslog termios time "
-    "unistd arpa/inet netdb netinet/in sys/eventfd sys/file sys/inotify sys/ioctl sys/mman sys/prctl sys/random "
+    "unistd arpa/inet netdb netinet/in sys/epoll sys/eventfd sys/file sys/inotify sys/ioctl sys/mman sys/prctl sys/random "
     "sys/resource sys/signalfd sys/socket sys/stat sys/statvfs sys/sysmacros sys/syscall sys/time sys/timerfd "
     "sys/uio sys/un sys/utsname sys/wait linux/limits".split()
 )

@@ -27,8 +27,8 @@
 #include "core/retry.h"
 #include "core/route.h"
 #include "core/window.h"
-#include "pattern/consumer/handler.h"
-#include "pattern/consumer/inbox.h"
+#include "handler/handler.h"
+#include "inbox/inbox.h"
 #include "pattern/world.h"
 
 enum ow_consumer_event {

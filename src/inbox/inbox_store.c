@@ -13,7 +13,7 @@
 #include "base/uuid.h"
 #include "codec/json.h"
 #include "codec/record_headers.h"
-#include "pattern/consumer/inbox.h"
+#include "inbox/inbox.h"
 #include "sql.h"
 
 enum {

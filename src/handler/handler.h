@@ -9,8 +9,8 @@
  *
  * An implementation embeds struct ow_handler as its first member and sets `ops`. A handler belongs to one thread.
  */
-#ifndef OW_PATTERN_CONSUMER_HANDLER_H
-#define OW_PATTERN_CONSUMER_HANDLER_H
+#ifndef OW_HANDLER_HANDLER_H
+#define OW_HANDLER_HANDLER_H
 
 #include "base/wait.h"
 #include "core/record.h"

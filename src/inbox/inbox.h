@@ -13,8 +13,8 @@
  * One thread. Calls may block for a statement timeout. Errors as the store's; OW_CLASS_RETRYABLE ones, and OW_EBUSY for
  * a deadlock or a serialisation failure, say nothing about the messages: the caller rolls back and tries again.
  */
-#ifndef OW_PATTERN_CONSUMER_INBOX_H
-#define OW_PATTERN_CONSUMER_INBOX_H
+#ifndef OW_INBOX_INBOX_H
+#define OW_INBOX_INBOX_H
 
 #include "core/record.h"
 #include "store/store.h"

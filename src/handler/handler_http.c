@@ -23,7 +23,7 @@
 
 #include "base/units.h"
 #include "codec/base64.h"
-#include "pattern/consumer/handlers.h"
+#include "handler/handlers.h"
 
 enum {
     EVENTS_MAX = 64,

@@ -5,7 +5,7 @@
 #include <string.h>
 
 #include "codec/sql_template.h"
-#include "pattern/consumer/handlers.h"
+#include "handler/handlers.h"
 
 struct prepared {
     char *text;

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The handlers that there are; each is made with its options, which are copied, and connects nowhere yet. */
-#ifndef OW_PATTERN_CONSUMER_HANDLERS_H
-#define OW_PATTERN_CONSUMER_HANDLERS_H
+#ifndef OW_HANDLER_HANDLERS_H
+#define OW_HANDLER_HANDLERS_H
 
-#include "pattern/consumer/handler.h"
+#include "handler/handler.h"
 
 enum { OW_HANDLER_STATEMENTS_MAX = 32 };
 
