@@ -204,17 +204,15 @@ BEGIN
     SELECT CASE WHEN is_called THEN last_value ELSE 0 END INTO newest FROM onewrite.outbox_seq_seq;
     ALTER TABLE onewrite.outbox RENAME TO outbox_before;
     ALTER TABLE onewrite.outbox_before ALTER COLUMN seq DROP IDENTITY;
-    CREATE SEQUENCE onewrite.outbox_seq_seq;
-    PERFORM setval('onewrite.outbox_seq_seq', newest + 1, false);
     EXECUTE format('CREATE TABLE onewrite.outbox (LIKE onewrite.outbox_before INCLUDING DEFAULTS INCLUDING CONSTRAINTS) '
                    'PARTITION BY LIST (((seq / %s) %% 8))', current_setting('onewrite.partition_rows')::bigint);
-    ALTER TABLE onewrite.outbox ALTER COLUMN seq SET DEFAULT nextval('onewrite.outbox_seq_seq');
-    ALTER SEQUENCE onewrite.outbox_seq_seq OWNED BY onewrite.outbox.seq;
+    EXECUTE format('ALTER TABLE onewrite.outbox ALTER COLUMN seq ADD GENERATED ALWAYS AS IDENTITY '
+                   '(SEQUENCE NAME onewrite.outbox_seq_seq START WITH %s)', newest + 1);
     CREATE INDEX outbox_seq ON onewrite.outbox (seq);
     FOR i IN 0..7 LOOP
         EXECUTE format('CREATE TABLE onewrite.outbox_%s PARTITION OF onewrite.outbox FOR VALUES IN (%s)', i, i);
     END LOOP;
-    INSERT INTO onewrite.outbox SELECT * FROM onewrite.outbox_before WHERE accepted_at IS NULL ORDER BY seq;
+    INSERT INTO onewrite.outbox OVERRIDING SYSTEM VALUE SELECT * FROM onewrite.outbox_before WHERE accepted_at IS NULL ORDER BY seq;
     DROP TABLE onewrite.outbox_before;
     INSERT INTO onewrite.meta (name, value) VALUES ('partition_rows', current_setting('onewrite.partition_rows'))
         ON CONFLICT (name) DO UPDATE SET value = excluded.value;
@@ -263,7 +261,6 @@ DO $$
 BEGIN
     IF EXISTS (SELECT FROM pg_roles WHERE rolname = 'onewrite_app') THEN
         GRANT INSERT ON onewrite.outbox TO onewrite_app;
-        GRANT USAGE ON SEQUENCE onewrite.outbox_seq_seq TO onewrite_app;
     END IF;
     IF EXISTS (SELECT FROM pg_roles WHERE rolname = 'onewrite_relay') THEN
         GRANT SELECT, DELETE, UPDATE (accepted_at) ON onewrite.outbox TO onewrite_relay;

@@ -85,8 +85,10 @@ SELECT first, bits FROM onewrite.accepted WHERE first + octet_length(bits) * 8 >
 -- name: rotate
 SELECT onewrite.rotate();
 
+-- And how many numbers a session takes at a time: more than one would come behind those that are known to be accepted.
 -- name: is_partitioned
-SELECT count(*) FROM pg_class WHERE oid = 'onewrite.outbox'::regclass AND relkind = 'p';
+SELECT (relkind = 'p')::int, (SELECT seqcache FROM pg_sequence WHERE seqrelid = 'onewrite.outbox_seq_seq'::regclass)
+FROM pg_class WHERE oid = 'onewrite.outbox'::regclass;
 
 -- name: listens
 SELECT count(*) FROM pg_trigger WHERE tgrelid = 'onewrite.outbox'::regclass AND tgname = 'outbox_notify';

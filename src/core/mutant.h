@@ -18,6 +18,8 @@
     X(COMMIT_TOO_FAR, "the transaction stores the position of the last message read, not sent") \
     X(FORGET_IN_FLIGHT, "what was in flight when the broker failed is not sent again")          \
     X(ASIDE_UNRECORDED, "a message counts as set aside although recording it failed")           \
+    X(TROUBLE_COUNTS, "the time in which a broker was away is held against its messages")       \
+    X(PARKED_PASSES, "a message passes a dead letter of its key that it should wait behind")    \
     X(POSITION_BACK, "a transaction stores a position before the one that is on record")        \
     X(DROP_UNRECORDED, "what is not published leaves no position where there are transactions") \
     X(DEFECT_DROPPED, "what cannot be shaped is dropped, and not set aside")                    \

@@ -78,11 +78,19 @@ static void forget_below(struct ow_pg_outbox *o, int64_t seq)
 int ow_pg_accepted_open(struct ow_pg_outbox *o, struct ow_error *err)
 {
     PGresult *result = NULL;
+    bool has_cache = false;
     int r = ow_pg_outbox_exec(o, "is_partitioned", 0, NULL, NULL, NULL, 0, &result, err);
-    if (r == 0)
+    if (r == 0) {
         o->is_partitioned = strcmp(PQgetvalue(result, 0, 0), "0") != 0;
+        has_cache = strcmp(PQgetvalue(result, 0, 1), "1") != 0;
+    }
     PQclear(result);
     result = NULL;
+    if (r == 0 && o->is_partitioned && has_cache)
+        r = ow_error_set(err, OW_EINVALID,
+                         "%s: sessions keep numbers of the outbox for later, which a partitioned one cannot have; run: "
+                         "ALTER SEQUENCE onewrite.outbox_seq_seq CACHE 1",
+                         o->shown);
     if (r == 0 && o->is_partitioned && o->options.after == OW_OUTBOX_MARK)
         r = ow_error_set(
             err, OW_EINVALID,

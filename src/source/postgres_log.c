@@ -15,7 +15,8 @@ enum {
     IDLE_ASK_MS = 2000,            /* a server that was silent for so long is asked how far it is */
     ASK_EVERY_MS = 50,             /* how often the server is asked whether this was all */
     STOPPED_MS = 2000,             /* so long without a step, and somebody else may have taken over */
-    NOISE_BYTES = 1024,            /* so little written since our own record is no reason for another one */
+    NOISE_BYTES = 1024,            /* so little written since our own record is no reason for another one, */
+    RECORD_BYTES = 32768,          /* unless others wrote meanwhile: more than a record with images of pages */
 };
 
 /* --- what the log says -------------------------------------------------------------------------------- */
@@ -390,7 +391,8 @@ static bool log_idle_position(struct ow_source *source, struct ow_position *ret)
     if (log->state != OW_PG_STREAMING || !ow_pg_track_idle(&log->track, ret))
         return false;
     /* That the snapshot is done is worth knowing at once. */
-    bool is_noise = !source->is_recorded && ret->major < log->noise_lsn + NOISE_BYTES;
+    bool is_noise = !source->is_recorded && ret->major < log->noise_lsn + NOISE_BYTES &&
+                    log->noise_lsn < log->track.confirmed.major + RECORD_BYTES;
     if (!log->has_snapshot_mark && (now < log->idle_due_ms || is_noise))
         return false;
     log->idle_due_ms = now + (source->is_recorded ? IDLE_RECORDED_EVERY_MS : IDLE_EVERY_MS);

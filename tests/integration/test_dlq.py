@@ -257,7 +257,7 @@ def test_a_missing_topic_its_time_and_the_way_back(run, start, pg_database, kafk
     began = time.monotonic()
     publish(pg_database, "one", "k", "p")
     query(pg_database.db, "SELECT onewrite.publish('order', 'other', 'U', 'p', id => 'two')")
-    letter, = wait_for(lambda: letters(run, store=pg_database.url), "the letter")
+    letter, = wait_for(lambda: letters(run, store=pg_database.url), "the letter", 60)
     assert time.monotonic() - began >= 2 and letter["reason"] == f"topic {topic}-T does not exist" and letter["attempts"] > 2
     wait_for(lambda: [record["id"] for record in kafka.records(f"{topic}-U")] == ["two"], "the message of another topic", 60)
     kafka.create(f"{topic}-T")

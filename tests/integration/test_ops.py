@@ -329,6 +329,11 @@ def test_an_outbox_becomes_partitioned(run, shop, pg_database, pg_server):
     assert "partitions of 100" in run("init", "--outbox", "partitioned", "--partition-rows", "100", pg_database.url).stderr
     assert "nothing" in run("init", "--outbox", "partitioned", pg_database.url).stderr
     assert "after=mark" in run(*POLLING, "--until-end", pg_database.url + "?after=mark", "stdout:", status=1).stderr
+    with pytest.raises(psycopg2.Error, match="GENERATED ALWAYS|non-DEFAULT"):
+        query(shop.db, "INSERT INTO onewrite.outbox (seq, id, aggregatetype, aggregateid, type) VALUES (1, 'x', 'order', 'k', 'T')")
+    query(shop.db, "ALTER SEQUENCE onewrite.outbox_seq_seq CACHE 10")
+    assert "CACHE 1" in run(*POLLING, "--until-end", pg_database.url, "stdout:", status=1).stderr
+    query(shop.db, "ALTER SEQUENCE onewrite.outbox_seq_seq CACHE 1")
     shop.place(orders=1)
     query(shop.db, "SELECT onewrite.publish('order', 'k', 'T', 'published', id => 'published')")
     query(shop.db, "SELECT onewrite.publish('order', 'k', 'T', 'x', headers => '{\"h\":\"a\\nb\"}')")

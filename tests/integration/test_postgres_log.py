@@ -341,7 +341,20 @@ def test_idle_database_lets_the_slot_go_on(start, run, shop, pg_database, pg_ser
     query(other, "CREATE TABLE IF NOT EXISTS noise (n int)")
     query(other, "INSERT INTO noise SELECT generate_series(1, 20000)")
     target = query(other, "SELECT pg_current_wal_lsn() - '0/0'")[0][0]
-    wait_for(lambda: slot_of(pg_database)[0] >= target, "the slot to go on", 60)  # the server speaks every 30 s
+    wait_for(lambda: slot_of(pg_database)[0] >= target, "the slot to go on")  # by itself the server speaks every 30 s
+
+
+def test_idle_database_behind_a_journal(start, run, shop, pg_database, pg_server):
+    """Where the broker keeps the position the database is not written at all."""
+    start(*relay(pg_database.url, "journal:bus.db"))
+    wait_for(lambda: slot_of(pg_database), "the slot")
+    other = pg_server.connect()
+    query(other, "CREATE TABLE IF NOT EXISTS noise (n int)")
+    for _ in range(3):
+        query(other, "INSERT INTO noise SELECT generate_series(1, 20000)")
+        target = query(other, "SELECT pg_current_wal_lsn() - '0/0'")[0][0]
+        wait_for(lambda: slot_of(pg_database)[0] >= target, "the slot to go on", 10)
+    assert pg_database.query("SELECT source FROM onewrite.position WHERE source NOT LIKE '%%/%%'") == []
 
 
 def test_idle_for_long(onewrite_release, start, run, is_long, tmp_path):

@@ -65,7 +65,8 @@ static int broker_open(struct ow_broker *base, struct ow_error *err)
         return sim_fate_error(b->node, SIM_FAILS, "broker.open", err);
     sim_trace(b->node->world, "broker opened");
     b->is_open = true;
-    b->is_in_transaction = b->was_full = b->has_become = false;
+    b->is_in_transaction = b->was_full = b->has_become = b->was_unwell = false;
+    b->answered_ms = b->node->world->now_ms;
     b->connection = ++b->node->world->bus.connections;
     return 0;
 }
@@ -94,10 +95,10 @@ void sim_broker_accept(struct sim_broker *b, struct sim_copy *copy)
 
 /* The copy comes back for a retry, and with it the later ones of its key, where order is kept. Those may
    still be accepted, if it was. */
-static void come_back(struct sim_broker *b, struct sim_copy *copy, int64_t due_ms)
+static void come_back(struct sim_broker *b, struct sim_copy *copy, enum ow_verdict verdict, int64_t due_ms)
 {
     copy->state = SIM_DECIDED;
-    copy->verdict = OW_RETRY;
+    copy->verdict = verdict;
     copy->due_ms = due_ms;
     struct sim_world *w = b->node->world;
     for (struct sim_copy *later = copy + 1; keeps_order(w) && later < w->bus.copies + w->bus.copy_count; later++) {
@@ -108,7 +109,7 @@ static void come_back(struct sim_broker *b, struct sim_copy *copy, int64_t due_m
         else if (copy->is_accepted && sim_roll(&w->dice, 2))
             sim_broker_accept(b, later);
         later->state = SIM_DECIDED;
-        later->verdict = OW_RETRY;
+        later->verdict = verdict;
         later->due_ms = w->now_ms + sim_roll(&w->dice, 20);
         copy = later;
     }
@@ -117,7 +118,7 @@ static void come_back(struct sim_broker *b, struct sim_copy *copy, int64_t due_m
 void sim_broker_echo(struct sim_broker *b, struct sim_copy *copy)
 {
     struct sim_world *w = b->node->world;
-    bool may_repeat = copy->verdict != OW_RETRY || !keeps_order(w);
+    bool may_repeat = (copy->verdict != OW_RETRY && copy->verdict != OW_LATER) || !keeps_order(w);
     if (w->is_calm || copy->has_echo || !may_repeat || !sim_chance(&w->dice, w->options.double_receipt))
         return;
     sim_happened(SIM_DOUBLE_RECEIPT);
@@ -138,18 +139,21 @@ static void decide(struct sim_broker *b, struct sim_copy *copy)
     } else if (!w->is_calm && sim_chance(&w->dice, o->drop)) {
         sim_happened(SIM_DROPPED);
         sim_trace(w, "%s is lost on its way", message_of(w, copy)->id);
-        come_back(b, copy, timeout_ms);
+        come_back(b, copy, OW_RETRY, timeout_ms);
+    } else if (!w->is_calm && sim_chance(&w->dice, o->later)) {
+        sim_happened(SIM_LATER);
+        come_back(b, copy, OW_LATER, timeout_ms);
     } else {
         sim_broker_accept(b, copy);
         copy->verdict = OW_ACCEPTED;
         if (!w->is_calm && sim_chance(&w->dice, o->lost_ack)) {
             sim_happened(SIM_LOST_ACK);
-            come_back(b, copy, timeout_ms);
+            come_back(b, copy, OW_RETRY, timeout_ms);
         } else if (!w->is_calm && sim_chance(&w->dice, o->late_ack)) {
             sim_happened(SIM_LATE_ACK);
             copy->has_echo = true;
             copy->echo_verdict = OW_ACCEPTED;
-            come_back(b, copy, timeout_ms);
+            come_back(b, copy, OW_RETRY, timeout_ms);
         }
     }
     if (!w->is_calm && sim_chance(&w->dice, o->slow_ack)) {
@@ -188,7 +192,7 @@ static bool may_decide(struct sim_world *w, uint32_t i)
 bool sim_broker_work(struct sim_world *w)
 {
     struct sim_bus *bus = &w->bus;
-    if (sim_has_transactions(w) || bus->is_down || bus->copy_count == 0)
+    if (sim_has_transactions(w) || bus->is_down || bus->has_trouble || bus->copy_count == 0)
         return false;
     uint32_t start = sim_roll(&w->dice, bus->copy_count);
     for (uint32_t n = 0; n < bus->copy_count; n++) {
@@ -243,18 +247,20 @@ static void follow(struct sim_broker *b, struct sim_copy *copy)
 {
     struct sim_world *w = b->node->world;
     bool comes_back = false, may_be_accepted = true;
+    enum ow_verdict verdict = OW_RETRY;
     for (uint32_t i = 0; i < w->bus.copy_count - 1 && keeps_order(w); i++) {
         const struct sim_copy *other = &w->bus.copies[i];
-        if (!is_mine(b, other) || other->is_released || other->state != SIM_DECIDED || other->verdict != OW_RETRY ||
-            !has_same_key(w, other, copy))
+        if (!is_mine(b, other) || other->is_released || other->state != SIM_DECIDED ||
+            (other->verdict != OW_RETRY && other->verdict != OW_LATER) || !has_same_key(w, other, copy))
             continue;
         comes_back = true;
+        verdict = other->verdict;
         may_be_accepted = may_be_accepted && other->is_accepted;
     }
     if (!comes_back)
         return;
     copy->state = SIM_DECIDED;
-    copy->verdict = OW_RETRY;
+    copy->verdict = verdict;
     copy->due_ms = w->now_ms + sim_roll(&w->dice, 20);
     if (message_of(w, copy)->is_unwanted)
         copy->is_accepted = may_be_accepted;
@@ -309,6 +315,28 @@ static int broker_send(struct ow_broker *base, const struct ow_message *view, ui
     return fate == SIM_GOES ? 0 : sim_fate_error(b->node, fate, "broker.send", err);
 }
 
+/* Time counts between two answers, if it had no trouble in between of which the relay was told. */
+static void note_answer(struct sim_broker *b, enum ow_verdict verdict)
+{
+    const struct sim_world *w = b->node->world;
+    if (w->bus.has_trouble || verdict == OW_LATER) {
+        b->was_unwell = true;
+        return;
+    }
+    if (!b->was_unwell)
+        b->well_ms += w->now_ms - b->answered_ms;
+    b->answered_ms = w->now_ms;
+    b->was_unwell = false;
+}
+
+static const char *broker_trouble(struct ow_broker *base)
+{
+    struct sim_broker *b = self_of(base);
+    bool has_trouble = b->node->world->bus.has_trouble;
+    b->was_unwell |= has_trouble && !b->node->is_dead;
+    return has_trouble ? "the simulator has trouble" : NULL;
+}
+
 static void write_receipt(struct sim_broker *b, uint32_t i, struct ow_receipt *receipt)
 {
     struct sim_world *w = b->node->world;
@@ -319,6 +347,11 @@ static void write_receipt(struct sim_broker *b, uint32_t i, struct ow_receipt *r
     if (copy->verdict != OW_ACCEPTED)
         memcpy(receipt->reason, "the simulator says so", 22);
     sim_trace(w, "receipt for %s: %s", m->id, names[copy->verdict]);
+    note_answer(b, copy->verdict);
+    if (copy->verdict == OW_RETRY && !b->was_unwell && m->failed_in[b->node->number] != b->node->life) {
+        m->failed_in[b->node->number] = b->node->life;
+        m->failed_ms[b->node->number] = b->well_ms;
+    }
     if (copy->verdict == OW_ACCEPTED && !copy->is_released) { /* one that comes late may be passed over */
         m->told_in = b->node->life;
         m->told_at = b->node->seen;
@@ -392,9 +425,9 @@ static void broker_close(struct ow_broker *base)
 
 /* --- what there is ----------------------------------------------------------------------------------- */
 
-#define PUBLISHES                                                                                              \
-    .open = broker_open, .send = broker_send, .step = broker_step, .wait = broker_wait, .close = broker_close, \
-    .discard = broker_close
+#define PUBLISHES                                                                                                  \
+    .open = broker_open, .send = broker_send, .step = broker_step, .wait = broker_wait, .trouble = broker_trouble, \
+    .close = broker_close, .discard = broker_close
 #define HAS_TRANSACTIONS                                                                                     \
     .keeps_order = true, .has_transactions = true, .txn_begin = sim_txn_begin, .txn_commit = sim_txn_commit, \
     .txn_abort = sim_txn_abort, .last_position = sim_last_position, .was_accepted = sim_was_accepted

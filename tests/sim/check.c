@@ -11,11 +11,31 @@ static bool is_done_with(const struct sim_message *m)
     return m->accepted > 0 || m->is_aside || m->is_gone || m->is_shaped_away;
 }
 
+/* What cannot be shaped has no key that anybody knows. */
+static bool has_key(const struct sim_world *w, const struct sim_message *m)
+{
+    return m->key < SIM_KEYS_MAX - 1 && !(m->is_poison && w->options.shapes);
+}
+
+/* One that was accepted before it was set aside, and one that a backup has brought back, stand in nobody's way. */
+static bool passes_letter(const struct sim_world *w, const struct sim_message *m)
+{
+    for (uint32_t i = 0; m->key < SIM_KEYS_MAX - 1 && !m->is_restored && i < sim_index_of(w, m); i++) {
+        const struct sim_message *earlier = &w->messages[i];
+        if (earlier->key == m->key && earlier->is_aside && earlier->accepted == 0 && !earlier->is_restored &&
+            has_key(w, earlier))
+            return true;
+    }
+    return false;
+}
+
 void sim_check_accept(struct sim_node *node, struct sim_message *m)
 {
     struct sim_world *w = node->world;
     if (m->is_poison || m->is_unwanted || m->is_shaped_away)
         sim_fail(w, "message %s was accepted, which can never be", m->id);
+    if (w->options.parks && m->accepted == 0 && passes_letter(w, m))
+        sim_fail(w, "message %s passed a dead letter of its key", m->id);
     if (m->accepted++ > 0) {
         sim_happened(SIM_DUPLICATE);
         sim_trace(w, "accepted %s once more", m->id);
@@ -116,17 +136,39 @@ void sim_check_confirm(struct sim_node *node, const struct ow_position *position
         check_rows(w, positions, count);
 }
 
-void sim_check_aside(struct sim_world *w, const struct sim_message *m, const char *reason, uint32_t attempts)
+bool sim_is_behind_letter(const struct sim_world *w, const struct sim_message *m)
 {
+    for (uint32_t i = 0; m->key < SIM_KEYS_MAX - 1 && i < sim_index_of(w, m); i++)
+        if (w->messages[i].key == m->key && w->messages[i].is_aside && has_key(w, &w->messages[i]))
+            return true;
+    return false;
+}
+
+/* Or may do so: what of its key is in the source may be in the window. */
+static bool fills_the_window(const struct sim_world *w, const struct sim_message *m)
+{
+    uint32_t count = 0;
+    for (uint32_t i = 0; i < w->count; i++)
+        count += w->messages[i].key == m->key && w->messages[i].is_in_source;
+    return m->key < SIM_KEYS_MAX - 1 && count > 1 &&
+           (count > w->options.window_count / 2 || w->options.window_bytes < 1 << 20);
+}
+
+void sim_check_aside(struct sim_node *node, const struct sim_message *m, const char *reason, uint32_t attempts)
+{
+    struct sim_world *w = node->world;
+    bool has_failed = w->options.elapsed_max_ms > 0 && m->failed_in[node->number] == node->life;
+    bool is_timed_out = has_failed && node->broker.well_ms - m->failed_ms[node->number] >= w->options.elapsed_max_ms;
+    bool is_in_the_way = has_failed && attempts > 1 && fills_the_window(w, m);
     bool is_worn_out = w->options.attempts_max > 0 && attempts >= w->options.attempts_max;
     if (!reason[0])
         sim_fail(w, "%s was set aside without a reason", m->id);
     if (m->is_poison && w->options.shapes && !strstr(reason, "cannot shape it"))
         sim_fail(w, "%s was set aside for another reason than that it cannot be shaped: %s", m->id, reason);
-    if (!m->is_poison && !m->is_unwanted && !is_worn_out)
+    if (!m->is_poison && !m->is_unwanted && !is_worn_out && !is_timed_out && !is_in_the_way)
         sim_fail(w, "%s was set aside, and nothing is wrong with it: %s", m->id, reason);
-    if (!m->is_poison && !m->is_unwanted && is_worn_out)
-        sim_happened(SIM_WORN_OUT);
+    if (!m->is_poison && !m->is_unwanted)
+        sim_happened(is_worn_out ? SIM_WORN_OUT : is_timed_out ? SIM_TIMED_OUT : SIM_IN_THE_WAY);
 }
 
 /* What is stored as the position must have nothing before it that is still to come. */

@@ -508,6 +508,7 @@ const struct ow_source_ops sim_log_ops = {
     .next = log_next,
     .confirm = log_confirm,
     .set_aside = sim_source_set_aside,
+    .park = sim_source_park,
     .wait = log_wait,
     .tend = log_tend,
     .idle_position = log_idle_position,

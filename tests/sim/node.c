@@ -60,6 +60,8 @@ void sim_node_start(struct sim_node *node)
                                                  .max_ms = 4 * (int64_t)w->options.reconnect_ms,
                                                  .multiplier = 2,
                                                  .jitter = 0.2};
+    options.retry.elapsed_max_ms = w->options.elapsed_max_ms;
+    options.parks = w->options.parks;
     options.world = (struct ow_world){now_ms, dice, node};
     options.listener = listen;
     options.listener_context = node;

@@ -34,6 +34,8 @@ static void roll_options(struct sim_world *w)
     o->window_bytes = roll(w, 3) ? 1 << 20 : 400 + roll(w, 1500);
     o->capacity = roll(w, 2) ? 1000 : sim_between(&w->dice, 1, 4);
     o->attempts_max = roll(w, 4) ? 0 : sim_between(&w->dice, 2, 4);
+    o->elapsed_max_ms = roll(w, 2) ? 0 : sim_between(&w->dice, 20, 400);
+    o->parks = o->nodes == 1 && roll(w, 3) == 0; /* who has been followed does not know what was set aside since */
     o->fault_events = sim_between(&w->dice, 60, 200);
     o->uses_start = roll(w, 2);
     o->ends_at_end = roll(w, 4) == 0;
@@ -51,6 +53,8 @@ static void roll_options(struct sim_world *w)
     o->lost_ack = rate(w, 150);
     o->late_ack = rate(w, 150);
     o->double_receipt = rate(w, 200);
+    o->later = rate(w, 100);
+    o->trouble = rate(w, 40);
     o->fail_broker = rate(w, 60);
     o->fail_source = rate(w, 60);
     o->permanent = rate(w, 60);
@@ -70,13 +74,15 @@ void sim_describe(const struct sim_options *o, char *to, size_t size)
     (void)snprintf(
         to, size,
         "source=%s%s broker=%s relays=%u shapes=%u messages=%u keys=%u window=%u/%zuB capacity=%u attempts_max=%u "
+        "elapsed_max=%lld parks=%d later=%u trouble=%u "
         "poison=%u unwanted=%u shaped_away=%u streamed=%u drop=%u slow_ack=%u lost_ack=%u late_ack=%u "
         "double_receipt=%u fail_broker=%u fail_source=%u permanent=%u crash=%u stop=%u down=%u restore=%u drain=%u "
         "cut=%u server_crash=%u tamper=%u",
         o->is_log ? "log" : "polled", o->has_leases ? "+lease" : "", kinds[o->kind], o->nodes, o->shapes, o->messages,
-        o->keys, o->window_count, o->window_bytes, o->capacity, o->attempts_max, o->poison, o->unwanted, o->shaped_away,
-        o->streamed, o->drop, o->slow_ack, o->lost_ack, o->late_ack, o->double_receipt, o->fail_broker, o->fail_source,
-        o->permanent, o->crash, o->stop, o->down, o->restore, o->drain, o->cut, o->server_crash, o->tamper);
+        o->keys, o->window_count, o->window_bytes, o->capacity, o->attempts_max, (long long)o->elapsed_max_ms, o->parks,
+        o->later, o->trouble, o->poison, o->unwanted, o->shaped_away, o->streamed, o->drop, o->slow_ack, o->lost_ack,
+        o->late_ack, o->double_receipt, o->fail_broker, o->fail_source, o->permanent, o->crash, o->stop, o->down,
+        o->restore, o->drain, o->cut, o->server_crash, o->tamper);
 }
 
 /* --- the world goes on --------------------------------------------------------------------------------- */
@@ -247,6 +253,11 @@ static void fault(struct sim_world *w)
 {
     const struct sim_options *o = &w->options;
     break_node(w, any_node(w));
+    if (sim_chance(&w->dice, w->bus.has_trouble ? 100 : o->trouble)) {
+        w->bus.has_trouble = !w->bus.has_trouble;
+        sim_happened(SIM_TROUBLE);
+        sim_trace(w, "broker has %s", w->bus.has_trouble ? "trouble" : "no trouble any more");
+    }
     if (sim_chance(&w->dice, w->bus.is_down ? 150 : o->down)) {
         w->bus.is_down = !w->bus.is_down;
         sim_happened(SIM_BROKER_DOWN);
@@ -264,7 +275,7 @@ static void calm_down(struct sim_world *w)
 {
     sim_trace(w, "calm");
     w->is_calm = true;
-    w->bus.is_down = false;
+    w->bus.is_down = w->bus.has_trouble = false;
     uint32_t survivor = roll(w, w->options.nodes);
     for (uint32_t i = 0; i < w->options.nodes; i++) {
         w->nodes[i].is_stopped = false;

@@ -199,12 +199,35 @@ int sim_source_set_aside(struct ow_source *base, const struct ow_message *view, 
         return lost(s, err);
     struct sim_message *m = sim_message_of(w, view);
     if (m) {
-        sim_check_aside(w, m, reason, attempts);
+        sim_check_aside(s->node, m, reason, attempts);
         sim_happened(SIM_ASIDE);
         sim_trace(w, "set aside %s: %s", m->id, reason);
         m->is_aside = m->was_aside = true;
     }
     return fate == SIM_GOES ? 0 : sim_fate_error(s->node, fate, "source.set_aside", err);
+}
+
+int sim_source_park(struct ow_source *base, const struct ow_message *view, struct ow_error *err)
+{
+    struct sim_source *s = self_of(base);
+    struct sim_world *w = s->node->world;
+    enum sim_fate fate = sim_source_fate(s, "source.park");
+    if (fate == SIM_FAILS)
+        return sim_fate_error(s->node, fate, "source.park", err);
+    if (w->options.is_log && s->is_cut)
+        return ow_error_set(err, OW_EUNREACHABLE, "the connection is gone");
+    if (!w->options.is_log && !has_hold(s))
+        return lost(s, err);
+    struct sim_message *m = sim_message_of(w, view);
+    if (!s->base.parks || !view->key.data)
+        sim_fail(w, "a relay that does not park asks to park %s", m ? m->id : "?");
+    bool is_behind = m && sim_is_behind_letter(w, m);
+    if (is_behind) {
+        sim_happened(SIM_PARKED);
+        sim_trace(w, "parked %s", m->id);
+        m->is_aside = m->was_aside = true;
+    }
+    return fate == SIM_GOES ? is_behind : sim_fate_error(s->node, fate, "source.park", err);
 }
 
 static void source_wait(struct ow_source *base, struct ow_wait *wait)
@@ -236,6 +259,7 @@ static const struct ow_source_ops polled_ops = {
     .next = source_next,
     .confirm = source_confirm,
     .set_aside = sim_source_set_aside,
+    .park = sim_source_park,
     .wait = source_wait,
     .tend = source_tend,
     .close = source_close,

@@ -52,6 +52,11 @@ enum sim_kind {
     X(INTERLEAVED, "a transaction was committed while another was open")                  \
     X(POISON, "a message that must not be sent was committed")                            \
     X(ASIDE, "a message was set aside")                                                   \
+    X(TIMED_OUT, "a message was set aside when its time was up")                          \
+    X(IN_THE_WAY, "a message was set aside whose key filled the window")                  \
+    X(PARKED, "a message was set aside behind one of its key")                            \
+    X(TROUBLE, "a broker had trouble as a whole")                                         \
+    X(LATER, "a broker as a whole could not take a message")                              \
     X(WORN_OUT, "a message was set aside after its last attempt")                         \
     X(SHAPED, "a shaped message was accepted")                                            \
     X(SHAPED_AWAY, "a row was read of which nothing is published")                        \
@@ -122,11 +127,13 @@ struct sim_options {
     size_t window_bytes;
     uint32_t barren;       /* so many messages of a log cannot be sent, before one can */
     uint32_t reconnect_ms; /* how long a side that failed is left alone at first */
-    bool uses_start, ends_at_end, has_long_memory;
-    uint32_t poison, unwanted, oversize, shaped_away, rollback, streamed;  /* of what is written */
-    uint32_t drop, slow_ack, lost_ack, late_ack, double_receipt;           /* of what is sent */
-    uint32_t fail_broker, fail_source, permanent;                          /* of calls */
-    uint32_t crash, stop, down, restore, drain, cut, server_crash, tamper; /* of events */
+    bool uses_start, ends_at_end, has_long_memory, parks;
+    int64_t elapsed_max_ms;
+    uint32_t poison, unwanted, oversize, shaped_away, rollback, streamed;           /* of what is written */
+    uint32_t drop, slow_ack, lost_ack, late_ack, double_receipt;                    /* of what is sent */
+    uint32_t fail_broker, fail_source, permanent;                                   /* of calls */
+    uint32_t later;                                                                 /* of what is sent */
+    uint32_t trouble, crash, stop, down, restore, drain, cut, server_crash, tamper; /* of events */
 };
 
 struct sim_message {
@@ -137,14 +144,16 @@ struct sim_message {
     bool is_unwanted;    /* the broker rejects it, always */
     bool is_shaped_away; /* nothing of it is published */
     bool is_in_source, is_aside;
-    bool was_aside;        /* also if a backup has brought it back */
-    bool is_gone;          /* the backup that was restored did not know it; or it lies in a gap that was accepted */
-    bool is_restored;      /* it came back with a backup, whatever had become of it */
-    bool is_known;         /* to a broker with transactions, as this source's */
-    uint32_t accepted;     /* how often */
-    uint32_t told_in;      /* the life of the relay that was told ACCEPTED; 0: none was */
-    uint32_t told_at;      /* what that one had seen of others then: see sim_node.seen */
-    uint32_t confirmed_in; /* the life of the relay that confirmed it */
+    bool was_aside;    /* also if a backup has brought it back */
+    bool is_gone;      /* the backup that was restored did not know it; or it lies in a gap that was accepted */
+    bool is_restored;  /* it came back with a backup, whatever had become of it */
+    bool is_known;     /* to a broker with transactions, as this source's */
+    uint32_t accepted; /* how often */
+    uint32_t failed_in[SIM_NODES_MAX]; /* the life of the relay that was told RETRY first */
+    int64_t failed_ms[SIM_NODES_MAX];  /* and when, as its broker counts time in which it was well */
+    uint32_t told_in;                  /* the life of the relay that was told ACCEPTED; 0: none was */
+    uint32_t told_at;                  /* what that one had seen of others then: see sim_node.seen */
+    uint32_t confirmed_in;             /* the life of the relay that confirmed it */
     uint32_t confirmed_at;
     bool was_yielded;
     uint64_t accept_order;
@@ -211,8 +220,10 @@ struct sim_broker {
     struct ow_broker base;
     struct sim_node *node;
     bool is_open, was_full, is_in_transaction, has_become;
-    uint32_t fenced_at; /* how often its source had been opened when it was fenced off; 0: it was not */
-    bool has_place;     /* to record a position at */
+    bool was_unwell;              /* and the relay was told so, since the last answer */
+    int64_t well_ms, answered_ms; /* what may be held against a message */
+    uint32_t fenced_at;           /* how often its source had been opened when it was fenced off; 0: it was not */
+    bool has_place;               /* to record a position at */
     uint32_t connection;
     uint64_t epoch;
     uint64_t unfit; /* bits: messages that are known to be refused */
@@ -221,6 +232,7 @@ struct sim_broker {
 
 /* What all relays share: the broker itself. */
 struct sim_bus {
+    bool has_trouble; /* it decides about nothing, and says so */
     bool is_down;
     uint32_t connections;
     uint64_t epoch;
@@ -364,6 +376,7 @@ enum sim_fate sim_source_fate(struct sim_source *source, const char *call);
 void sim_source_taken(struct sim_source *source);
 int sim_source_set_aside(struct ow_source *base, const struct ow_message *view, const char *reason, uint32_t attempts,
                          struct ow_error *err);
+int sim_source_park(struct ow_source *source, const struct ow_message *view, struct ow_error *err);
 const char *sim_source_identity(struct ow_source *base);
 void sim_log_write(struct sim_world *world); /* one thing that an application does */
 void sim_log_commit_all(struct sim_world *world);
@@ -398,7 +411,9 @@ int sim_txn_judge(struct sim_broker *broker, struct sim_copy *copy, struct ow_er
 void sim_check_accept(struct sim_node *node, struct sim_message *message);
 void sim_check_send(struct sim_node *node, const struct sim_message *message);
 void sim_check_confirm(struct sim_node *node, const struct ow_position *positions, size_t count);
-void sim_check_aside(struct sim_world *world, const struct sim_message *message, const char *reason, uint32_t attempts);
+void sim_check_aside(struct sim_node *node, const struct sim_message *message, const char *reason, uint32_t attempts);
+/* Whether a dead letter of its key stands before it. */
+bool sim_is_behind_letter(const struct sim_world *world, const struct sim_message *message);
 void sim_check_position(struct sim_world *world, struct ow_position position);
 void sim_check_told(struct sim_world *world, uint64_t lsn);
 void sim_check_now(struct sim_world *world);

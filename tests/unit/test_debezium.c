@@ -182,6 +182,12 @@ static void test_columns(void **state)
          {NULL},
          OW_ROW_INSERT,
          "outbox.event.Order | k1 | {\"a\": 1} | id=" ID},
+        /* Spans are not made, whatever is said of them. */
+        {{"tracing.span.context.field", "type", "tracing.operation.name", "x", "tracing.with.context.field.only",
+          "true"},
+         {NULL},
+         OW_ROW_INSERT,
+         "outbox.event.Order | k1 | {\"a\": 1} | id=" ID},
         {{NULL}, {"n", "x"}, OW_ROW_INSERT, "outbox.event.Order | k1 | {\"a\": 1} | id=" ID},
         {{"table.field.event.key", "n"}, {"n", "x"}, OW_ROW_INSERT, "unfit: key: column n: \"x\" is no integer"},
         /* A NULL is written as the column's default. */
@@ -258,6 +264,7 @@ static void test_operations(void **state)
         {{NULL}, {NULL}, OW_ROW_DELETE, "dropped"},
         {{NULL}, {NULL}, OW_ROW_TRUNCATE, "dropped"},
         {{NULL}, {NULL}, OW_ROW_UPDATE, "dropped"},
+        {{"table.op.invalid.behavior", "warn"}, {NULL}, OW_ROW_UPDATE, "dropped"},
         {{"table.op.invalid.behavior", "error"}, {NULL}, OW_ROW_UPDATE, "dropped"},
         {{"table.op.invalid.behavior", "FATAL"}, {NULL}, OW_ROW_UPDATE, "unfit: an UPDATE"},
         {{"table.op.invalid.behavior", "fatal"}, {NULL}, OW_ROW_DELETE, "dropped"},
@@ -307,6 +314,15 @@ static void test_expansion(void **state)
          {NULL},
          OW_ROW_INSERT,
          "outbox.event.Order | k1 | 7 | id=" ID},
+        {{JSON_VALUE, EXPAND},
+         {"payload", "{\"a\":null,\"b\":[]}"},
+         OW_ROW_INSERT,
+         "outbox.event.Order | k1 | {} | id=" ID},
+        {{JSON_VALUE, EXPAND, "table.json.payload.null.behavior", "ignore", "table.json.payload.empty.array.behavior",
+          "ignore"},
+         {"payload", "{\"a\":null,\"b\":[],\"c\":1}"},
+         OW_ROW_INSERT,
+         "outbox.event.Order | k1 | {\"c\":1} | id=" ID},
         {{JSON_VALUE, EXPAND, "table.json.payload.null.behavior", "optional_bytes"},
          {"payload", "{\"a\":null}"},
          OW_ROW_INSERT,
@@ -319,6 +335,14 @@ static void test_expansion(void **state)
          {"payload", "{\"a-b\":1}"},
          OW_ROW_INSERT,
          "outbox.event.Order | k1 | {\"a_b\":1} | id=" ID},
+        {{JSON_VALUE, EXPAND, "field.name.adjustment.mode", "avro_unicode"},
+         {"payload", "{\"a-b\":1}"},
+         OW_ROW_INSERT,
+         "outbox.event.Order | k1 | {\"a_u002db\":1} | id=" ID},
+        {{JSON_VALUE, EXPAND, "field.name.adjustment.mode", "none"},
+         {"payload", "{\"a-b\":1}"},
+         OW_ROW_INSERT,
+         "outbox.event.Order | k1 | {\"a-b\":1} | id=" ID},
         {{JSON_VALUE_SCHEMAS, EXPAND},
          {"payload", "{\"a\":1}"},
          OW_ROW_INSERT,
@@ -577,6 +601,37 @@ static void test_messages_pass(void **state)
     ow_debezium_free(router);
 }
 
+static void test_messages_of_some_prefixes(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *include, *exclude, *prefix;
+        bool passes;
+    } cases[] = {
+        {"a.*,B", NULL, "abc", true}, {"a.*,B", NULL, "b", true}, {"a.*,B", NULL, "xa", false},
+        {"a.*,B", NULL, "bb", false}, {NULL, "a, b", "b", false}, {NULL, "a, b", "ab", true},
+        {"a.*", "ab", "ab", false},   {"a.*", "ab", "abc", true}, {NULL, NULL, "", true},
+    };
+    for (size_t i = 0; i < OW_COUNT_OF(cases); i++) {
+        const char *options[5] = {NULL};
+        size_t count = 0;
+        if (cases[i].include) {
+            options[count++] = "message.prefix.include.list";
+            options[count++] = cases[i].include;
+        }
+        if (cases[i].exclude) {
+            options[count++] = "message.prefix.exclude.list";
+            options[count++] = cases[i].exclude;
+        }
+        struct ow_debezium *router = router_of(options);
+        const struct ow_debezium_message message = {.prefix = ow_bytes_of(cases[i].prefix), .content = OW_BYTES("x")};
+        struct ow_debezium_record record;
+        assert_int_equal(ow_debezium_pass(router, &message, &record, NULL), 0);
+        assert_int_equal(record.outcome == OW_DEBEZIUM_RECORD, cases[i].passes);
+        ow_debezium_free(router);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -594,6 +649,7 @@ int main(void)
         cmocka_unit_test(test_bad_options),
         cmocka_unit_test(test_table_changes),
         cmocka_unit_test(test_messages_pass),
+        cmocka_unit_test(test_messages_of_some_prefixes),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -49,7 +49,7 @@ int ow_relay_set_aside(struct ow_relay *relay, struct ow_slot *slot, const char 
 
 int ow_relay_park(struct ow_relay *relay, struct ow_slot *slot, struct ow_error *err)
 {
-    if (!relay->options.parks || !slot->message->key.data || slot->is_dropped)
+    if (!relay->options.parks || !slot->message->key.data || slot->is_dropped || OW_MUTANT(PARKED_PASSES))
         return 0;
     int r = relay->source_is_open ? relay->source->ops->park(relay->source, slot->message, err) : OW_EAGAIN;
     if (r == 0)

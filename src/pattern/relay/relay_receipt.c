@@ -12,14 +12,15 @@ enum {
 
 void ow_relay_note_open(struct ow_relay *relay)
 {
-    relay->answered_ms = ow_relay_now_ms(relay);
+    if (!OW_MUTANT(TROUBLE_COUNTS) || relay->answered_ms == 0)
+        relay->answered_ms = ow_relay_now_ms(relay);
     relay->broker_is_unwell = false;
 }
 
 static void note_answer(struct ow_relay *relay)
 {
     int64_t now = ow_relay_now_ms(relay);
-    if (!relay->broker_is_unwell)
+    if (!relay->broker_is_unwell || OW_MUTANT(TROUBLE_COUNTS))
         relay->well_ms += now - relay->answered_ms;
     relay->answered_ms = now;
     relay->broker_is_unwell = false;
