@@ -2,6 +2,11 @@
 /* onewrite validate: everything that is wrong with a configuration, without connecting to anything. */
 #include "cmd/places.h"
 
+static void add(struct ow_buf *to, size_t count, const char *what)
+{
+    ow_buf_printf(to, "%s%zu %s%s", to->size > 0 ? ", " : "", count, what, count == 1 ? "" : "s");
+}
+
 static int run(const void *options, char *const *arguments, size_t count, struct ow_error *err)
 {
     (void)options, (void)count;
@@ -9,9 +14,17 @@ static int run(const void *options, char *const *arguments, size_t count, struct
     int r = ow_places_load_config(arguments[0], &config, err);
     if (r != 0)
         return r;
-    ow_say("%s: good: %zu store%s, %zu broker%s, %zu relay%s", arguments[0], config->store_count,
-           config->store_count == 1 ? "" : "s", config->broker_count, config->broker_count == 1 ? "" : "s",
-           config->relay_count, config->relay_count == 1 ? "" : "s");
+    OW_CLEANUP(ow_buf_done) struct ow_buf text = {0};
+    add(&text, config->store_count, "store");
+    add(&text, config->broker_count, "broker");
+    if (config->relay_count > 0 || config->consumer_count == 0)
+        add(&text, config->relay_count, "relay");
+    if (config->consumer_count > 0)
+        add(&text, config->consumer_count, "consumer");
+    r = ow_buf_check(&text, err);
+    if (r < 0)
+        return r;
+    ow_say("%s: good: %s", arguments[0], text.data);
     return 0;
 }
 
