@@ -9,6 +9,9 @@
 #if OW_WITH_KAFKA
 #include <librdkafka/rdkafka.h>
 #endif
+#if OW_WITH_HTTP
+#include <curl/curl.h>
+#endif
 #if OW_WITH_PCRE2
 #define PCRE2_CODE_UNIT_WIDTH 8
 #include <pcre2.h>
@@ -45,6 +48,15 @@ static const char *postgres_library(char to[16])
     return to;
 }
 
+static const char *http_library(void)
+{
+#if OW_WITH_HTTP
+    return curl_version_info(CURLVERSION_NOW)->version;
+#else
+    return NULL;
+#endif
+}
+
 /* "10.42"; empty: the build has none. */
 static const char *regex_library(char to[64])
 {
@@ -76,6 +88,8 @@ static void print_text(struct ow_buf *to)
         ow_buf_printf(to, ", libpq %s", libpq);
     if (kafka_library())
         ow_buf_printf(to, ", librdkafka %s", kafka_library());
+    if (http_library())
+        ow_buf_printf(to, ", libcurl %s", http_library());
     if (*regex_library(pcre2))
         ow_buf_printf(to, ", PCRE2 %s", pcre2);
     ow_buf_add_char(to, '\n');
@@ -109,6 +123,8 @@ static void print_json(struct ow_buf *to)
         ow_buf_printf(to, ",\"libpq\":\"%s\"", libpq);
     if (kafka_library())
         ow_buf_printf(to, ",\"librdkafka\":\"%s\"", kafka_library());
+    if (http_library())
+        ow_buf_printf(to, ",\"libcurl\":\"%s\"", http_library());
     if (*regex_library(pcre2))
         ow_buf_printf(to, ",\"pcre2\":\"%s\"", pcre2);
     ow_buf_add_char(to, '}');

@@ -43,7 +43,7 @@
 /* The same for consumers. */
 #define OW_CONSUMER_MUTANTS(X)                                                          \
     X(INBOX_NOT_ASKED, "a message that was handled before is handled again")            \
-    X(PARKED_PASSES, "a message passes a dead letter of its key")                       \
+    X(BLOCKED_IS_HANDLED, "a message passes a dead letter of its key")                  \
     X(SETTLE_UNRECORDED, "an offset is settled although the inbox knows nothing of it") \
     X(REVOKE_UNSETTLED, "a partition is given away without settling what is done")      \
     X(RETRY_AT_ONCE, "a message that failed does not wait")

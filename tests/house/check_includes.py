@@ -53,7 +53,7 @@ LIBRARIES = {
 }
 
 # Single files that may see a library for one purpose: it prints the versions it runs with.
-LIBRARIES_OF_FILE = {"src/cmd/version.c": {"sqlite3.h", "yaml.h", "libpq-fe.h", "librdkafka/rdkafka.h", "pcre2.h"}}
+LIBRARIES_OF_FILE = {"src/cmd/version.c": {"sqlite3.h", "yaml.h", "libpq-fe.h", "librdkafka/rdkafka.h", "pcre2.h", "curl/curl.h"}}
 
 # What the language alone gives: no system call, no clock, no dice.
 PURE = set(

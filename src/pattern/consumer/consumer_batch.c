@@ -51,7 +51,7 @@ static int sort_out(struct ow_consumer *c, struct batch *b, size_t first, size_t
     for (size_t i = first; r == 0 && i < first + count; i++) {
         struct ow_consumer_call *call = b->calls[i];
         enum ow_inbox_state state = b->entries[i].state;
-        if (OW_MUTANT(INBOX_NOT_ASKED) || (state == OW_INBOX_BLOCKED && OW_MUTANT(PARKED_PASSES)))
+        if (OW_MUTANT(INBOX_NOT_ASKED) || (state == OW_INBOX_BLOCKED && OW_MUTANT(BLOCKED_IS_HANDLED)))
             state = OW_INBOX_NEW;
         call->is_parked = state == OW_INBOX_BLOCKED;
         call->state = state == OW_INBOX_NEW ? OW_CALL_HANDLED : call->is_parked ? OW_CALL_ASIDE : OW_CALL_REPEATED;

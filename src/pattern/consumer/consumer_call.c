@@ -181,7 +181,7 @@ static int begin_call(struct ow_consumer *c, struct ow_consumer_call *call, enum
             ow_consumer_failed(c, call, &call->outcome);
         return 0;
     }
-    if (state == OW_INBOX_BLOCKED && !OW_MUTANT(PARKED_PASSES)) {
+    if (state == OW_INBOX_BLOCKED && !OW_MUTANT(BLOCKED_IS_HANDLED)) {
         call->is_parked = true;
         call->state = OW_CALL_ASIDE;
         return 0;
