@@ -139,9 +139,9 @@ class Kafka:
                   *(word for sha in (256, 512) for word in ("--add-scram", f"SCRAM-SHA-{sha}=[name=ow,password=ow-secret]")))
         self.start()
 
-    def java(self, *arguments):
+    def java(self, *arguments, input=None):
         subprocess.run(["java", "-XX:TieredStopAtLevel=1", *arguments], cwd=self.folder, env=self.environment, check=True,
-                       capture_output=True, timeout=60)
+                       capture_output=True, timeout=60, input=input)
 
     def start(self):
         with open(self.folder / "out.log", "a") as log:
