@@ -24,6 +24,8 @@ enum {
     NARROWER = 8,         /* so many times fewer messages are in flight after a refusal */
     FORGOTTEN_MS = 60000, /* a partition may forget a producer that it has not heard of for long */
     CAUSE_MS = 500,
+    DRAIN_LOOK_MS = 5,
+    DRAIN_MS = 2000,  /* what is on its way when a producer ends is waited for so long: else it would be sent again */
     STALL_MS = 90000, /* longer than a request to a broker that does not answer takes to be tried elsewhere */
     BATCH_BYTES = 1000000,
     BATCH_BYTES_MIN = 512,
@@ -40,6 +42,7 @@ struct kafka {
     struct ow_receipt *own; /* receipts that come from us and not from a delivery report; [first, count) */
     size_t own_first, own_count, own_capacity;
     int64_t ends_ms;     /* the series of messages is broken, and if no report has told the cause by then, it ends so */
+    int64_t drained_ms;  /* when a producer that has ended is closed at the latest; 0: it has not ended */
     int64_t now_ms;      /* of the last step */
     int64_t progress_ms; /* when something was accepted, or first sent */
     char *position_topic; /* one that exists; NULL: none is known */
@@ -59,7 +62,7 @@ static void kafka_close(struct ow_broker *broker)
     ow_kafka_topics_done(&k->topics);
     ow_kafka_client_close(&k->client);
     k->in_flight = 0;
-    k->ends_ms = 0;
+    k->ends_ms = k->drained_ms = 0;
     k->own_first = k->own_count = 0;
     k->error = (struct ow_error){0};
 }
@@ -439,6 +442,15 @@ static void watch(struct kafka *k, bool has_progress)
         fail(k, OW_EUNREACHABLE, k->client.is_down ? k->client.reason : "nothing was accepted for 90 s");
 }
 
+/* After a fatal error librdkafka sends nothing more, and still tells what became of what was sent before. */
+static bool is_drained(struct kafka *k)
+{
+    if (k->drained_ms == 0)
+        k->drained_ms = k->now_ms + DRAIN_MS;
+    return rd_kafka_fatal_error(k->client.rk, NULL, 0) == RD_KAFKA_RESP_ERR_NO_ERROR ||
+           rd_kafka_outq_len(k->client.rk) == 0 || k->now_ms >= k->drained_ms;
+}
+
 static int kafka_step(struct ow_broker *broker, struct ow_receipt *receipts, size_t max, struct ow_error *err)
 {
     struct kafka *k = self_of(broker);
@@ -453,7 +465,7 @@ static int kafka_step(struct ow_broker *broker, struct ow_receipt *receipts, siz
     watch(k, n > 0);
     while (n < max && k->own_first < k->own_count)
         receipts[n++] = k->own[k->own_first++];
-    if (n > 0 || k->error.code == 0)
+    if (n > 0 || k->error.code == 0 || !is_drained(k))
         return (int)n;
     struct ow_error why = k->error;
     kafka_close(broker); /* the bytes are lent no longer */
@@ -463,9 +475,11 @@ static int kafka_step(struct ow_broker *broker, struct ow_receipt *receipts, siz
 static void kafka_wait(struct ow_broker *broker, struct ow_wait *wait)
 {
     struct kafka *k = self_of(broker);
-    if (k->client.event || k->own_first < k->own_count || k->error.code != 0)
+    if (k->client.event || k->own_first < k->own_count || (k->error.code != 0 && k->drained_ms == 0))
         ow_wait_until(wait, 0);
-    if (k->ends_ms != 0)
+    if (k->drained_ms != 0)
+        ow_wait_until(wait, ow_clock_monotonic_ms() + DRAIN_LOOK_MS);
+    else if (k->ends_ms != 0)
         ow_wait_until(wait, k->ends_ms);
     if (k->in_flight > 0)
         ow_wait_until(wait, k->progress_ms + STALL_MS);

@@ -4,14 +4,15 @@
  *
  *   kafka_settings.c   options -> properties of librdkafka
  *   kafka_client.c     one producer: made, reached, ended; what its errors mean
+ *   kafka_tls.c        what is wrong with files and certificates
  *   kafka_topic.c      topics as far as this producer knows them, and making them
  *   kafka_position.c   positions of sources, kept as the offset metadata of a consumer group that nobody joins
  *   kafka.c            publishing at least once
  *   kafka_exactly.c    publishing in transactions
  *   kafka_subscribe*.c reading; what they share is in kafka_subscribe.h
  *
- * librdkafka's threads never run our code: all they have to say comes through one queue, which is emptied by
- * step() in the pipeline's thread, and which rings an eventfd.
+ * librdkafka's threads run nothing of ours but place() and judge(): all they have to say comes through one queue, which
+ * is emptied by step() in the pipeline's thread, and which rings an eventfd.
  */
 #ifndef OW_BROKER_KAFKA_H
 #define OW_BROKER_KAFKA_H
@@ -61,8 +62,9 @@ struct ow_kafka_client {
     rd_kafka_event_t *event;           /* delivery reports, partly read */
     char reason[OW_KAFKA_REASON_SIZE]; /* of the latest failure to connect */
     rd_kafka_resp_err_t reason_code;
-    bool is_down;     /* no broker can be reached now */
-    bool is_consumer; /* set before it is opened: no producer, with what `extra` says of its group */
+    bool is_down;         /* no broker can be reached now */
+    bool is_consumer;     /* set before it is opened: no producer, with what `extra` says of its group */
+    atomic_int untrusted; /* why the certificate of a broker was refused last; 0: it was not */
 };
 /* event_fd -1: not made yet; it is kept when the client is closed. */
 int ow_kafka_client_open(struct ow_kafka_client *client, const struct ow_kafka_settings *settings,
@@ -88,6 +90,20 @@ int ow_kafka_client_fatal(const struct ow_kafka_client *client, const struct ow_
 /* Hands the message over. Its bytes must live until the delivery report, which carries `opaque`. */
 rd_kafka_resp_err_t ow_kafka_produce(rd_kafka_t *rk, rd_kafka_topic_t *topic, const struct ow_message *message,
                                      void *opaque);
+
+/* --- TLS ---------------------------------------------------------------------------------------------- */
+
+/* Whether the files that are named can be read. */
+int ow_kafka_tls_check(const struct ow_kafka_settings *settings, struct ow_error *err) OW_MUST_CHECK;
+/* Takes note of why a certificate is refused, which it is as without this. The client outlives what is made of `conf`.
+ */
+void ow_kafka_tls_watch(struct ow_kafka_client *client, rd_kafka_conf_t *conf);
+/* Whether a password is sent in a way that Kafka takes no more from 4.0 on: by SCRAM, from an old librdkafka. */
+bool ow_kafka_scram_is_old(const struct ow_kafka_settings *settings);
+/* Where the reason of a failure is a certificate, says what is wrong with it. */
+void ow_kafka_tls_explain(struct ow_kafka_client *client);
+
+/* --- fates -------------------------------------------------------------------------------------------- */
 
 enum ow_kafka_fate {
     OW_KAFKA_WELL,   /* accepted */

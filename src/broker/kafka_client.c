@@ -30,9 +30,12 @@ int ow_kafka_client_open(struct ow_kafka_client *c, const struct ow_kafka_settin
         c->event_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     if (c->event_fd < 0)
         return ow_error_set(err, OW_ENOMEM, "out of descriptors");
-    int r = ow_kafka_settings_conf(settings, extra, &conf, err);
+    int r = ow_kafka_tls_check(settings, err);
+    if (r == 0)
+        r = ow_kafka_settings_conf(settings, extra, &conf, err);
     if (r < 0)
         return r;
+    ow_kafka_tls_watch(c, conf);
     int events = RD_KAFKA_EVENT_DR | RD_KAFKA_EVENT_ERROR;
     rd_kafka_conf_set_events(conf, settings->token_file ? events | RD_KAFKA_EVENT_OAUTHBEARER_TOKEN_REFRESH : events);
     rd_kafka_conf_set_log_cb(conf, NULL); /* what matters comes as an event */
@@ -172,6 +175,7 @@ bool ow_kafka_client_note(struct ow_kafka_client *c, const struct ow_kafka_setti
         char *aside = strstr(c->reason, " (after ");
         if (aside)
             *aside = '\0';
+        ow_kafka_tls_explain(c);
         c->reason_code = code;
     }
     return true;
@@ -193,7 +197,10 @@ static int refuse(const struct ow_kafka_client *c, const struct ow_kafka_setting
 {
     const char *why = c->reason[0] ? c->reason : "no answer within 5 s";
     if (is_denial(c->reason_code))
-        return ow_error_set(err, OW_EDENIED, "%s does not let us in: %s", settings->text, why);
+        return ow_error_set(err, OW_EDENIED, "%s does not let us in: %s%s", settings->text, why,
+                            ow_kafka_scram_is_old(settings)
+                                ? " (or this is Kafka 4.0 or later, whose SCRAM takes librdkafka 2.6.1)"
+                                : "");
     return ow_error_set(err, OW_EUNREACHABLE, "cannot reach %s: %s", settings->text, why);
 }
 

@@ -90,7 +90,7 @@ static int serve(struct ow_kafka_subscriber *s, struct ow_error *err)
         rd_kafka_event_destroy(event);
     }
     s->served_ms = ow_clock_monotonic_ms();
-    if (s->has_unsettled && !s->is_committing && s->served_ms >= s->commit_due_ms)
+    if (s->has_unsettled && !s->is_committing && !s->client.is_down && s->served_ms >= s->commit_due_ms)
         ow_kafka_group_commit(s);
     if (s->client.is_down && s->served_ms >= s->ask_due_ms)
         ask_for_brokers(s);
@@ -302,7 +302,7 @@ static void subscriber_wait(struct ow_subscriber *subscriber, struct ow_wait *wa
         ow_wait_until(wait, 0);
     if (!s->is_held && (s->may_have_more || s->batch_first < s->batch_count || s->kept_places > 0))
         ow_wait_until(wait, 0);
-    if (s->has_unsettled && !s->is_committing)
+    if (s->has_unsettled && !s->is_committing && !s->client.is_down)
         ow_wait_until(wait, s->commit_due_ms);
     if (!s->group)
         ow_wait_until(wait, s->look_due_ms);
@@ -315,13 +315,16 @@ static void subscriber_wait(struct ow_subscriber *subscriber, struct ow_wait *wa
 static const char *subscriber_trouble(struct ow_subscriber *subscriber)
 {
     struct ow_kafka_subscriber *s = self_of(subscriber);
-    if (s->client.is_down && s->client.reason[0])
-        (void)snprintf(s->trouble, sizeof s->trouble, "cannot reach %s: %s", s->settings.text, s->client.reason);
-    else if (s->absent[0] || s->lasting[0])
-        (void)snprintf(s->trouble, sizeof s->trouble, "%s: %s", s->settings.text,
-                       s->absent[0] ? s->absent : s->lasting);
-    else
+    const char *why = s->absent[0] ? s->absent : s->lasting;
+    if (!s->client.is_down)
+        s->down[0] = '\0';
+    else if (!s->down[0] && s->client.reason[0]) /* one reason, of the many that its addresses give in turn */
+        (void)snprintf(s->down, sizeof s->down, "cannot reach %s: %s", s->settings.text, s->client.reason);
+    if (s->down[0])
+        return s->down;
+    if (!why[0])
         return NULL;
+    (void)snprintf(s->trouble, sizeof s->trouble, "%s: %s", s->settings.text, why);
     return s->trouble;
 }
 

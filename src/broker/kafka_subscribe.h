@@ -72,7 +72,7 @@ struct ow_kafka_subscriber {
     size_t kept_places;                 /* that are not paused and have something kept */
     char absent[OW_KAFKA_REASON_SIZE];  /* a topic that is not there; "" */
     char lasting[OW_KAFKA_REASON_SIZE]; /* a trouble of a partition, until a record comes */
-    char trouble[2 * OW_KAFKA_REASON_SIZE];
+    char trouble[2 * OW_KAFKA_REASON_SIZE], down[2 * OW_KAFKA_REASON_SIZE];
     struct ow_error error; /* to be told by next() */
 };
 

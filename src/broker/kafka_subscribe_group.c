@@ -262,6 +262,8 @@ void ow_kafka_group_leave(struct ow_kafka_subscriber *s)
 {
     int64_t deadline = ow_clock_monotonic_ms() + OW_KAFKA_FLUSH_MS;
     s->listener = NULL;
+    if (s->client.is_down) /* nobody hears of it: the session ends by itself */
+        return;
     if (ow_kafka_group_flush(s, OW_KAFKA_FLUSH_MS, NULL) < 0) {
         /* It is given out again. */
     }

@@ -88,7 +88,7 @@ struct ow_subscriber_ops {
     const char *(*trouble)(struct ow_subscriber *subscriber);
     void (*wait)(struct ow_subscriber *subscriber, struct ow_wait *wait);
     /* Makes durable what was settled, leaves the group, so that others take over at once, and frees. With Kafka it
-       waits at most some seconds for that. */
+       waits at most 5 s for that; where its brokers went away just before, librdkafka needs up to 10 s to end. */
     void (*close)(struct ow_subscriber *subscriber);
 };
 

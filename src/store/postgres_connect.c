@@ -249,6 +249,14 @@ static int code_of(const char *state)
     return OW_EINVALID;
 }
 
+/* A table has changed since a statement on it was prepared: on a new connection it is prepared anew. The SQLSTATE is
+   that of what a server cannot do at all, and the text is in the server's language. */
+static bool is_stale_plan(const PGresult *result, const char *state)
+{
+    const char *where = PQresultErrorField(result, PG_DIAG_SOURCE_FUNCTION);
+    return where && strcmp(state, "0A000") == 0 && strcmp(where, "RevalidateCachedQuery") == 0;
+}
+
 int ow_postgres_fail(PGconn *conn, const PGresult *result, const char *shown, struct ow_error *err)
 {
     const char *state = result ? PQresultErrorField(result, PG_DIAG_SQLSTATE) : NULL;
@@ -260,7 +268,7 @@ int ow_postgres_fail(PGconn *conn, const PGresult *result, const char *shown, st
                             *text ? text : "the connection is lost");
     }
     flatten(primary ? primary : "", text, sizeof text);
-    int code = code_of(state);
+    int code = is_stale_plan(result, state) ? OW_EUNREACHABLE : code_of(state);
     switch (code) {
     case OW_EDENIED:
         return fail_denied(conn, text, shown, err);

@@ -69,6 +69,23 @@ def test_a_key_has_the_partition_that_java_would_give_it(run, shop, kafka, topic
     assert {(r["key"], r["partition"]) for r in kafka.records(topic)} == {(r["key"], r["partition"]) for r in map(json.loads, lines)}
 
 
+def test_a_producer_in_java_chooses_the_same_partition(run, kafka, tmp_path, topic):
+    kafka.create(topic, partitions=11)
+    dice = random.Random(5)
+    keys = ["é", "x", "", *("".join(dice.choice("aäb0-€𝄞 /") for _ in range(dice.randint(1, 40))) for _ in range(200))]
+    run("init", "sqlite:shop.db")
+    with sqlite3.connect(tmp_path / "shop.db") as db:
+        for i, key in enumerate(keys):
+            db.execute("INSERT INTO onewrite_outbox (id, aggregatetype, aggregateid, type, payload) VALUES (?, 'order', ?, 'T', '')", (f"ours-{i}", key))
+    run("relay", "--until-end", "--topic", topic, "sqlite:shop.db", url(kafka))
+    lines = "".join(f"id:theirs-{i}\t{key}|\n" for i, key in enumerate(keys))
+    kafka.java("-Dfile.encoding=UTF-8", "org.apache.kafka.tools.ConsoleProducer", "--bootstrap-server", kafka.bootstrap, "--topic", topic,
+               "--property", "parse.key=true", "--property", "parse.headers=true", "--property", "key.separator=|", input=lines.encode())
+    records = kafka.records(topic)
+    ours, theirs = ({(r["key"], r["partition"]) for r in records if r["id"].startswith(who)} for who in ("ours", "theirs"))
+    assert ours == theirs and len(ours) == len(set(keys))
+
+
 def test_bytes_pass_through_verbatim(run, kafka, tmp_path, topic):
     payloads = [None, b"", b"\0\xff\r\n\"\\", '{ "n": 12345678901234567890.10, "s": "ü" }'.encode()]
     run("init", "sqlite:shop.db")
