@@ -329,7 +329,8 @@ static int read_config(struct ow_reader *reader, struct ow_config *config)
     int r = ow_option_set_defaults(ow_config_options, &draft, &err);
     if (r < 0)
         return r;
-    (void)ow_reader_group(reader, yaml_document_get_root_node(reader->document), ow_config_options, &draft);
+    const yaml_node_t *root = yaml_document_get_root_node(reader->document);
+    (void)ow_reader_group(reader, root, ow_config_options, &draft);
     config->log_level = draft.log_level;
     config->log_format = draft.log_format;
     r = read_places(reader, draft.stores, OW_URL_STORE, &config->stores, &config->store_count);
@@ -339,9 +340,10 @@ static int read_config(struct ow_reader *reader, struct ow_config *config)
         r = read_relays(reader, draft.relays, config);
     if (r == 0)
         r = ow_config_read_consumers(reader, draft.consumers, config);
-    if (r == 0 && !draft.relays && !draft.consumers)
-        ow_reader_report(reader, yaml_document_get_root_node(reader->document),
-                         "there is nothing to do; write \"relays:\" or \"consumers:\"");
+    if (r == 0 && root->type == YAML_MAPPING_NODE && !ow_yaml_get(reader->document, root, "relays") &&
+        !ow_yaml_get(reader->document, root, "consumers"))
+        ow_check_report(&(struct ow_check){reader, root}, NULL, "relays",
+                        "missing, and so are consumers; write for example \"relays: [ … ]\"");
     return reader->has_no_memory ? OW_ENOMEM : r;
 }
 

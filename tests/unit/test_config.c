@@ -185,15 +185,15 @@ static void test_all_errors_at_once(void **state)
         "c.yaml:9:13: relays[0].window: expected a map, found a number\n"
         "c.yaml:10:24: relays[0].limits.payload: expected a size such as 512B, 64KiB, 16MiB, 2GiB, "
         "from 1B to 1GiB, found \"1\"\n"
-        "c.yaml:11:1: consumers: not supported by this version of onewrite\n");
+        "c.yaml:11:12: consumers: the list is empty; begin each consumer with \"- name: NAME\"\n");
 }
 
 static void test_structure(void **state)
 {
     (void)state;
-    bad("version: 1\n", "c.yaml:1:1: relays: missing; write for example \"relays: [ … ]\"\n");
+    bad("version: 1\n", "c.yaml:1:1: relays: missing, and so are consumers; write for example \"relays: [ … ]\"\n");
     bad("{}", "c.yaml:1:1: version: missing; write for example \"version: 1\"\n"
-              "c.yaml:1:1: relays: missing; write for example \"relays: [ … ]\"\n");
+              "c.yaml:1:1: relays: missing, and so are consumers; write for example \"relays: [ … ]\"\n");
     bad("- a\n", "c.yaml:1:1: expected a map, found a list\n");
     bad("version: 1\nrelays: []\n", "c.yaml:2:9: relays: the list is empty; begin each relay with \"- name: NAME\"\n");
     bad("version: 1\nrelays: orders\n",
@@ -209,7 +209,7 @@ static void test_structure(void **state)
     bad("version: 1\nrelays: 1\n? [a]\n: b\nzzz: 1\n",
         "c.yaml:2:9: relays: expected a list, found a number; begin each item with \"- \"\n"
         "c.yaml:3:3: a key must be a word, found a list\n"
-        "c.yaml:5:1: zzz: unknown key; known: version, log, stores, brokers, relays\n");
+        "c.yaml:5:1: zzz: unknown key; known: version, log, stores, brokers, relays, consumers\n");
     bad("version: !!int 1\nlog: { level: }\nrelays: [1]\n",
         "c.yaml:1:10: version: the tag \"tag:yaml.org,2002:int\" is not supported; remove it\n"
         "c.yaml:2:15: log.level: expected debug, info, warn or error, found nothing\n"
@@ -372,11 +372,11 @@ static void test_syntax(void **state)
                                                 "written in quotes\n");
     bad("version: *nowhere\n", "c.yaml:1:10: found undefined alias\n");
     bad("a: \"\\e[31m\\0\"\nversion: 1\nrelays: [{name: \"a\\nb\"}]\n\"c\\td\": 1\n",
-        "c.yaml:1:1: a: unknown key; known: version, log, stores, brokers, relays\n"
+        "c.yaml:1:1: a: unknown key; known: version, log, stores, brokers, relays, consumers\n"
         "c.yaml:3:10: relays[0].from: missing; write for example \"from: { store: orders }\"\n"
         "c.yaml:3:10: relays[0].to: missing; write for example \"to: { broker: bus }\"\n"
         "c.yaml:3:17: relays[0].name: the value holds a line break or another control character; remove it\n"
-        "c.yaml:4:1: c?d: unknown key; known: version, log, stores, brokers, relays\n");
+        "c.yaml:4:1: c?d: unknown key; known: version, log, stores, brokers, relays, consumers\n");
     OW_CLEANUP(ow_config_cleanup)
     struct ow_config *bom = good("\xef\xbb\xbf" HEAD
                                  "- { name: orders, from: { store: orders }, to: { broker: bus } }\n");
