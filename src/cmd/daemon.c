@@ -2,6 +2,7 @@
 #include "cmd/daemon.h"
 
 #include <errno.h>
+#include <malloc.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -13,11 +14,22 @@
 #include "base/units.h"
 #include "cmd/notify.h"
 
-enum { OPEN_AGAIN_MS = 200 };
+enum {
+    OPEN_AGAIN_MS = 200,
+    MAPPED_BYTES = 128 << 10,
+};
+
+/* Buffers that are freed go back to the system: glibc, left alone, raises this bound with every large one that it
+   sees, and keeps them all in its heap. */
+static void bound_heap(void)
+{
+    (void)mallopt(M_MMAP_THRESHOLD, MAPPED_BYTES);
+}
 
 int ow_daemon_init(struct ow_daemon *daemon, struct ow_error *err)
 {
     sigset_t set;
+    bound_heap();
     *daemon = (struct ow_daemon){.signal_fd = -1, .ended_fd = -1};
     (void)sigemptyset(&set);
     (void)sigaddset(&set, SIGTERM);

@@ -53,3 +53,9 @@ int ow_postgres_partition(struct ow_store *store, int64_t rows, bool *ret_change
     (void)store, (void)rows, (void)ret_changed;
     return refuse(err);
 }
+
+void ow_postgres_slot_name(const char *database, const char *kind, char to[OW_POSTGRES_NAME_SIZE])
+{
+    (void)database, (void)kind;
+    to[0] = '\0';
+}
