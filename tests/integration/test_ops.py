@@ -323,6 +323,29 @@ def test_kills_over_partitions(run, start, partitioned, pg_database, onewrite_re
     assert waiting(run, pg_database) == 0
 
 
+def test_relays_share_partitions(run, start, partitioned, pg_database, onewrite_release, tmp_path):
+    """One stays, others come and are killed: what one has accepted the next one knows."""
+    dice = random.Random(7)
+    with open(tmp_path / "events.jsonl", "a") as out:
+        def relay():
+            return start("-q", *POLLING, "--window-messages", "50", pg_database.url, "stdout:", program=onewrite_release, stdout=out)
+        first = relay()
+        writer = PgWriter(pg_database, random.Random(8), customers=20)
+        for _ in range(6):
+            other = relay()
+            wait_for(lambda: len(set(pg_database.query("SELECT holder FROM onewrite.lease WHERE name LIKE 'outbox/%' AND holder <> ''"))) == 2,
+                     "two to share the keys")
+            time.sleep(dice.random() * 0.4)
+            other.kill()
+            other.wait()
+        writer.stop()
+        wait_for(lambda: waiting(run, pg_database) == 0, "the outbox to be empty")
+        wait_for(lambda: len(filled(pg_database)) <= 1, "the partitions to be emptied")
+        stop(first)
+    verdict = compare(writer.shop.truth(), lines(tmp_path / "events.jsonl"))
+    assert verdict[:3] == (0, 0, 0) and verdict.duplicates <= 6 * 50, verdict
+
+
 def test_an_outbox_becomes_partitioned(run, shop, pg_database, pg_server):
     shop.place(orders=3)
     query(shop.db, "UPDATE onewrite.outbox SET accepted_at = now() WHERE seq = 1")
