@@ -165,6 +165,7 @@ static int run_each(struct ow_consumer *c, struct batch *b, struct ow_error *err
             return ow_consumer_side_failed(c, OW_SIDE_INBOX, err);
         }
         if (r == 0) {
+            ow_consumer_side_works(c, OW_SIDE_INBOX);
             settle(c, b, i, 1);
             continue;
         }

@@ -211,8 +211,8 @@ static void drain(struct ow_consumer *c, struct ow_consumer_partition *p)
     for (;;) {
         struct ow_wait wait;
         ow_wait_init(&wait);
-        if (ow_consumer_take_outcomes(c, &ignored) < 0 || ow_consumer_write_letters(c, &ignored) < 0 ||
-            ow_consumer_record(c, &ignored) < 0 || p->running == 0 || ow_consumer_now_ms(c) >= until ||
+        if ((!c->handler->ops->in_transaction && ow_consumer_take_outcomes(c, &ignored) < 0) ||
+            ow_consumer_write_letters(c, &ignored) < 0 || ow_consumer_record(c, &ignored) < 0 || p->running == 0 || ow_consumer_now_ms(c) >= until ||
             !ow_consumer_is_open(c, OW_SIDE_HANDLER))
             return;
         if (c->handler->ops->wait)

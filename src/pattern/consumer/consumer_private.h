@@ -26,6 +26,7 @@ struct ow_consumer_call {
     int64_t letter; /* the number of the letter that it is replayed from; 0 */
     bool is_parked; /* FAILED … ASIDE: because of a message before it */
     bool is_probe;  /* of the breaker, half open */
+    uint32_t opened; /* of the breaker, when it began */
     uint32_t generation, next_free;
     struct ow_message **emitted; /* owned */
     size_t emitted_count;
@@ -64,6 +65,8 @@ void ow_consumer_finish(struct ow_consumer *consumer, struct ow_consumer_call *c
 void ow_consumer_put_back(struct ow_consumer *consumer, struct ow_consumer_call *call, int64_t due_ms, bool counts);
 /* A failed attempt: back off, or set aside. */
 void ow_consumer_failed(struct ow_consumer *consumer, struct ow_consumer_call *call, const struct ow_outcome *outcome);
+/* If it is a probe of the breaker, nothing will come of it. */
+void ow_consumer_give_up(struct ow_consumer *consumer, struct ow_consumer_call *call);
 /* Forgets everything that was taken of this partition. */
 void ow_consumer_forget(struct ow_consumer *consumer, struct ow_consumer_partition *partition);
 
