@@ -29,7 +29,7 @@ WITH me AS (
            EXISTS (SELECT FROM pg_replication_slots WHERE slot_name = $4::text) AS has_slot
 ), given AS (
     SELECT u.schema, u.name, u.number, c.oid, c.relkind, n.oid AS namespace,
-           u.schema = 'onewrite' AS is_ours, coalesce(pg_has_role(c.relowner, 'USAGE'), u.schema = 'onewrite') AS is_owner
+           u.schema = 'onewrite' AS is_ours, coalesce(pg_has_role(c.relowner, 'USAGE'), true) AS is_owner
     FROM unnest($1::text[], $2::text[]) WITH ORDINALITY AS u (schema, name, number)
     LEFT JOIN pg_namespace n ON n.nspname = u.schema
     LEFT JOIN pg_class c ON c.relnamespace = n.oid AND c.relname = u.name
