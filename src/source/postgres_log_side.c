@@ -98,6 +98,15 @@ int ow_pg_side_find_slot(struct ow_pg_side *side, const char *slot, struct ow_pg
     return ret->is_lost ? 0 : ow_pg_lsn_parse(ow_bytes_of(text_of(result, 3)), &ret->confirmed, err);
 }
 
+int ow_pg_side_membership(struct ow_pg_side *side, const char *publication, char ret[16], struct ow_error *err)
+{
+    OW_CLEANUP(clear_result) PGresult *result = NULL;
+    int r = QUERY(side, ow_sql_pg_log_membership, &result, err, publication);
+    if (r == 0)
+        (void)snprintf(ret, 16, "%s", text_of(result, 0));
+    return r;
+}
+
 /* Who streamed from it a moment ago, ourselves perhaps, may not have gone yet. */
 int ow_pg_side_drop_slot(struct ow_pg_side *side, const char *slot, struct ow_error *err)
 {

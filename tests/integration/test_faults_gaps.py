@@ -44,6 +44,30 @@ def test_a_slot_that_is_gone(way):
     assert goes_on(way).lost == (10 if way.is_message else 0)
 
 
+@pytest.mark.parametrize("way", ["log", "log-exactly"], indirect=True)
+def test_another_table_in_its_place(way):
+    """Its rows are in no log until the publication has it, and must not be taken for published and deleted then."""
+    way.once()
+    way.shop.place(orders=10)
+    way.once()
+    relay = way.relay()
+    way.shop.place(orders=10)
+    wait_for(lambda: len(set(way.ids())) == 20, "the relay to be at work")
+    query(way.shop.db, "BEGIN; ALTER TABLE onewrite.outbox RENAME TO outbox_of_before; "
+                       "CREATE TABLE onewrite.outbox (LIKE onewrite.outbox_of_before INCLUDING ALL); COMMIT")
+    way.shop.place(orders=10)
+    relay.terminate()
+    assert relay.wait(20) == 0
+    assert "has no table onewrite.outbox" in way.once(status=None).stderr
+    query(way.shop.db, "ALTER PUBLICATION onewrite_outbox ADD TABLE onewrite.outbox")
+    stopped = way.once(status=1).stderr
+    assert "onewrite.outbox was replaced by another table" in stopped and "--accept-gap" in stopped
+    assert way.shop.waiting() == 10
+    assert goes_on(way).lost == 0
+    way.once()
+    assert way.shop.waiting() == 0
+
+
 @pytest.mark.server(max_slot_wal_keep_size="16MB", max_wal_size="32MB", min_wal_size="32MB")
 @pytest.mark.parametrize("lone_way", BY_LOG, indirect=True)
 def test_a_slot_that_held_back_too_much(lone_way):
