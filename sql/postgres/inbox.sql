@@ -11,7 +11,8 @@ FROM unnest($2::text[], $3::bytea[]) WITH ORDINALITY AS g (id, key, n)
 LEFT JOIN onewrite.inbox i ON i.consumer = $1::text AND i.message_id = g.id;
 
 -- Rows for those that have none. In the order of ids, so that two consumers never wait for each other. Gives the first
--- of each id that is new. (Another transaction that has written the same id is waited for.)
+-- of each id that is new. Another transaction that has written the same id is waited for; what letters it has written is
+-- not seen here then, so after that blocked is asked.
 -- name: claim
 WITH given AS (SELECT id, key, n FROM unnest($2::text[], $3::bytea[]) WITH ORDINALITY AS g (id, key, n)),
 fresh AS (
@@ -22,6 +23,12 @@ SELECT DISTINCT ON (f.message_id) g.n, 'new',
                                WHERE d.source = 'consumer/' || $1::text AND md5(d.key) = md5(g.key) AND d.key = g.key)
 FROM fresh f JOIN given g ON g.id = f.message_id
 ORDER BY f.message_id, g.n;
+
+-- name: blocked
+SELECT g.n, 'new', true
+FROM unnest($2::text[], $3::bytea[]) WITH ORDINALITY AS g (id, key, n)
+WHERE $4::boolean AND EXISTS (SELECT FROM onewrite.dead_letter d
+                              WHERE d.source = 'consumer/' || $1::text AND md5(d.key) = md5(g.key) AND d.key = g.key);
 
 -- name: mark
 UPDATE onewrite.inbox SET state = $3::text, handled_at = now() WHERE consumer = $1::text AND message_id = $2::text;
@@ -54,12 +61,18 @@ SET state = 'dead', replays = replays + 1, set_aside_at = clock_timestamp(), cla
                                 'attempts', attempts) || ']'
 WHERE number = $2::bigint AND source = 'consumer/' || $1::text;
 
--- Whether a letter is still there and may go: none of its key that is dead stands before it.
+-- Whether a letter is still there and may go: none of its key stands before it, in whatever state.
 -- name: look_letter
 SELECT EXISTS (SELECT FROM onewrite.dead_letter o
-               WHERE o.source = d.source AND md5(o.key) = md5(d.key) AND o.key = d.key AND o.number < d.number
-                 AND o.state = 'dead')
+               WHERE o.source = d.source AND md5(o.key) = md5(d.key) AND o.key = d.key AND o.number < d.number)
 FROM onewrite.dead_letter d WHERE d.number = $2::bigint AND d.source = 'consumer/' || $1::text AND d.state <> 'dead';
+
+-- The same, in the transaction in which it goes: another one that replays it is waited for, and then it is gone.
+-- name: claim_letter
+SELECT EXISTS (SELECT FROM onewrite.dead_letter o
+               WHERE o.source = d.source AND md5(o.key) = md5(d.key) AND o.key = d.key AND o.number < d.number)
+FROM onewrite.dead_letter d WHERE d.number = $2::bigint AND d.source = 'consumer/' || $1::text AND d.state <> 'dead'
+FOR UPDATE OF d;
 
 -- name: drop_letter
 DELETE FROM onewrite.dead_letter WHERE number = $2::bigint AND source = 'consumer/' || $1::text;
@@ -70,8 +83,7 @@ SELECT d.number, d.id, d.aggregatetype, d.aggregateid, d.type, d.topic, d.partit
 FROM onewrite.dead_letter d
 WHERE d.source = 'consumer/' || $1::text AND d.state <> 'dead' AND d.number > $2::bigint
   AND NOT EXISTS (SELECT FROM onewrite.dead_letter o
-                  WHERE o.source = d.source AND md5(o.key) = md5(d.key) AND o.key = d.key AND o.number < d.number
-                    AND o.state = 'dead')
+                  WHERE o.source = d.source AND md5(o.key) = md5(d.key) AND o.key = d.key AND o.number < d.number)
 ORDER BY d.number
 LIMIT 1;
 

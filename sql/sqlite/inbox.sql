@@ -34,9 +34,10 @@ SET state = 'dead', replays = replays + 1, class = ?3, reason = ?4, attempts = ?
                           json_object('time', set_aside_at, 'class', class, 'reason', reason, 'attempts', attempts))
 WHERE number = ?2 AND source = 'consumer/' || ?1;
 
+-- Whether a letter is still there and may go: none of its key stands before it, in whatever state.
 -- name: look_letter
 SELECT EXISTS (SELECT 1 FROM onewrite_dead_letter o
-               WHERE o.source = d.source AND o.key = d.key AND o.number < d.number AND o.state = 'dead')
+               WHERE o.source = d.source AND o.key = d.key AND o.number < d.number)
 FROM onewrite_dead_letter d WHERE d.number = ?2 AND d.source = 'consumer/' || ?1 AND d.state <> 'dead';
 
 -- name: drop_letter
@@ -48,7 +49,7 @@ SELECT d.number, d.id, d.aggregatetype, d.aggregateid, d.type, d.topic, d.partit
 FROM onewrite_dead_letter d
 WHERE d.source = 'consumer/' || ?1 AND d.state <> 'dead' AND d.number > ?2
   AND NOT EXISTS (SELECT 1 FROM onewrite_dead_letter o
-                  WHERE o.source = d.source AND o.key = d.key AND o.number < d.number AND o.state = 'dead')
+                  WHERE o.source = d.source AND o.key = d.key AND o.number < d.number)
 ORDER BY d.number
 LIMIT 1;
 

@@ -28,12 +28,14 @@ enum {
 enum statement {
     LOOK,
     CLAIM,
+    BLOCKED,
     MARK,
     MARK_HANDLED,
     FORGET,
     PUT_LETTER,
     PUT_BACK_LETTER,
     LOOK_LETTER,
+    CLAIM_LETTER,
     DROP_LETTER,
     NEXT_QUEUED,
     HOLD_REPLAYS,
@@ -54,6 +56,7 @@ static const char *const sqlite_texts[] = {
     [PUT_LETTER] = ow_sql_inbox_put_letter,
     [PUT_BACK_LETTER] = ow_sql_inbox_put_back_letter,
     [LOOK_LETTER] = ow_sql_inbox_look_letter,
+    [CLAIM_LETTER] = ow_sql_inbox_look_letter, /* a transaction is alone */
     [DROP_LETTER] = ow_sql_inbox_drop_letter,
     [NEXT_QUEUED] = ow_sql_inbox_next_queued,
     [HOLD_REPLAYS] = ow_sql_inbox_hold_replays,
@@ -67,12 +70,14 @@ static const char *const sqlite_texts[] = {
 static const char *const postgres_texts[] = {
     [LOOK] = ow_sql_pg_inbox_look,
     [CLAIM] = ow_sql_pg_inbox_claim,
+    [BLOCKED] = ow_sql_pg_inbox_blocked,
     [MARK] = ow_sql_pg_inbox_mark,
     [MARK_HANDLED] = ow_sql_pg_inbox_mark_handled,
     [FORGET] = ow_sql_pg_inbox_forget,
     [PUT_LETTER] = ow_sql_pg_inbox_put_letter,
     [PUT_BACK_LETTER] = ow_sql_pg_inbox_put_back_letter,
     [LOOK_LETTER] = ow_sql_pg_inbox_look_letter,
+    [CLAIM_LETTER] = ow_sql_pg_inbox_claim_letter,
     [DROP_LETTER] = ow_sql_pg_inbox_drop_letter,
     [NEXT_QUEUED] = ow_sql_pg_inbox_next_queued,
     [HOLD_REPLAYS] = ow_sql_pg_inbox_hold_replays,
@@ -149,12 +154,12 @@ static enum ow_inbox_state state_of(const struct ow_value *state, const struct o
     return is_blocked->integer ? OW_INBOX_BLOCKED : OW_INBOX_NEW;
 }
 
-/* A letter: NEW as long as it is there and none of its key that is dead stands before it. */
-static int look_at_letter(struct inbox *in, struct ow_inbox_entry *entry, struct ow_error *err)
+/* A letter: NEW as long as it is there and none of its key stands before it. */
+static int look_at_letter(struct inbox *in, enum statement which, struct ow_inbox_entry *entry, struct ow_error *err)
 {
     struct ow_value values[] = {consumer_value(in), ow_value_integer(entry->letter)}, is_behind;
     struct ow_statement *statement;
-    int r = row_of(in, LOOK_LETTER, values, 2, &is_behind, 1, &statement, err);
+    int r = row_of(in, which, values, 2, &is_behind, 1, &statement, err);
     entry->state = r == 0 ? OW_INBOX_HANDLED : r > 0 && is_behind.integer ? OW_INBOX_PARKED : OW_INBOX_NEW;
     in->store->ops->stop(statement);
     return r < 0 ? r : 0;
@@ -217,7 +222,8 @@ static int ask_postgres(struct inbox *in, enum statement which, struct ow_inbox_
         int64_t left = columns[0].integer;
         for (size_t i = 0; i < count; i++)
             if (entries[i].letter == 0 && --left == 0) {
-                entries[i].state = state_of(&columns[1], &columns[2]);
+                if (which != BLOCKED || entries[i].state == OW_INBOX_NEW)
+                    entries[i].state = state_of(&columns[1], &columns[2]);
                 break;
             }
     }
@@ -238,12 +244,13 @@ static int ask_sqlite(struct inbox *in, struct ow_inbox_entry *entry, struct ow_
     return r < 0 ? r : 0;
 }
 
-static int look_at_letters(struct inbox *in, struct ow_inbox_entry *entries, size_t count, struct ow_error *err)
+static int look_at_letters(struct inbox *in, enum statement which, struct ow_inbox_entry *entries, size_t count,
+                           struct ow_error *err)
 {
     int r = 0;
     for (size_t i = 0; r == 0 && i < count; i++)
         if (entries[i].letter)
-            r = look_at_letter(in, &entries[i], err);
+            r = look_at_letter(in, which, &entries[i], err);
     return r;
 }
 
@@ -260,7 +267,7 @@ static int inbox_look(struct ow_inbox *inbox, struct ow_inbox_entry *entries, si
             if (!entries[i].letter)
                 r = ask_sqlite(in, &entries[i], err);
     }
-    return r < 0 ? r : look_at_letters(in, entries, count, err);
+    return r < 0 ? r : look_at_letters(in, LOOK_LETTER, entries, count, err);
 }
 
 /* --- the transaction -------------------------------------------------------------------------------------- */
@@ -281,20 +288,32 @@ static int claim_sqlite(struct inbox *in, struct ow_inbox_entry *entry, struct o
     return run(in, CLAIM, values, 3, err);
 }
 
+/* Some were there before: perhaps only since the claim has waited for them, and with letters that it did not see. */
+static bool has_known(const struct ow_inbox_entry *entries, size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        if (entries[i].letter == 0 && entries[i].state == OW_INBOX_HANDLED)
+            return true;
+    return false;
+}
+
 static int claim(struct inbox *in, struct ow_inbox_entry *entries, size_t count, struct ow_error *err)
 {
     int r = 0;
-    if (!in->options.remembers)
-        return in->options.parks ? inbox_look(&in->base, entries, count, err)
-                                 : look_at_letters(in, entries, count, err);
+    if (!in->options.remembers) {
+        r = in->options.parks ? inbox_look(&in->base, entries, count, err) : 0;
+        return r < 0 ? r : look_at_letters(in, CLAIM_LETTER, entries, count, err);
+    }
     for (size_t i = 0; i < count; i++) /* what the claim does not say is new was there before */
         entries[i].state = OW_INBOX_HANDLED;
     if (in->is_postgres)
         r = ask_postgres(in, CLAIM, entries, count, err);
+    if (in->is_postgres && r == 0 && in->options.parks && has_known(entries, count))
+        r = ask_postgres(in, BLOCKED, entries, count, err);
     for (size_t i = 0; !in->is_postgres && r == 0 && i < count; i++)
         if (!entries[i].letter)
             r = claim_sqlite(in, &entries[i], err);
-    return r < 0 ? r : look_at_letters(in, entries, count, err);
+    return r < 0 ? r : look_at_letters(in, CLAIM_LETTER, entries, count, err);
 }
 
 static int inbox_begin(struct ow_inbox *inbox, struct ow_inbox_entry *entries, size_t count, struct ow_error *err)

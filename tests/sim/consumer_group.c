@@ -83,8 +83,7 @@ static void attend(struct csim_subscriber *s)
             s->settling[p] = 0;
             s->next[p] = w->partitions[p].settled;
             memset(s->member->did[p], 0, sizeof s->member->did[p]);
-            memset(s->member->fails[0], 0, sizeof s->member->fails[0]);
-            memset(s->member->failed_ms[0], 0, sizeof s->member->failed_ms[0]);
+            memset(s->member->attempts[0][p], 0, sizeof s->member->attempts[0][p]);
             tell(s, OW_EVENT_ASSIGNED, p);
         }
     }

@@ -41,19 +41,17 @@ static bool throw_failure(struct csim_world *w, uint32_t message, struct ow_outc
 }
 
 /* It was told of a failure that counts: it must wait. */
-static void count_failure(struct csim_member *member, uint32_t message, bool letter, const struct ow_outcome *outcome)
+static void count_failure(const struct csim_member *member, struct csim_attempts *a, const struct ow_outcome *outcome)
 {
-    const struct csim_world *w = member->world;
-    uint32_t n = ++member->fails[letter][message];
+    const struct csim_options *o = &member->world->options;
     int64_t wait = 80; /* 100 ms, with a jitter of 0.2 */
     if (outcome->retry_after_ms > wait)
         wait = outcome->retry_after_ms;
-    if (w->options.attempts_max > 0 && n >= w->options.attempts_max)
+    a->fails++;
+    if (outcome->kind == OW_OUTCOME_REFUSED || o->elapsed_max_ms > 0 || (o->attempts_max > 0 && a->fails >= o->attempts_max))
         wait = 0; /* nothing is to come but its end */
-    if (outcome->kind == OW_OUTCOME_REFUSED || w->options.elapsed_max_ms > 0)
-        wait = 0;
-    member->failed_ms[letter][message] = w->now_ms;
-    member->wait_ms[letter][message] = wait;
+    a->failed_ms = member->world->now_ms;
+    a->wait_ms = wait;
 }
 
 /* --- in the transaction -------------------------------------------------------------------------------- */
@@ -87,7 +85,7 @@ static int sql_run(struct ow_handler *handler, const struct ow_task *tasks, size
             if (count > 1)
                 csim_happened(CSIM_ROLLED_BACK);
             if (member->inbox.place_count + member->inbox.dropped_count == 1)
-                count_failure(member, m, letter, outcome);
+                count_failure(member, csim_attempts_of(member, tasks[i].record, letter), outcome);
             return ow_error_set(err, OW_EINVALID, "poison");
         }
         csim_stage_effect(member, m);
@@ -199,6 +197,7 @@ static int call_start(struct ow_handler *handler, const struct ow_task *task, st
                                .opened = member->consumer.breaker.opened,
                                .member = member->number,
                                .message = message,
+                               .attempts = csim_attempts_of(member, task->record, is_letter(member, task)),
                                .outcome.token = task->token,
                                .due_ms = w->now_ms + sim_roll(&w->dice, 60)};
     if (sim_chance(&w->dice, 50))
@@ -217,13 +216,11 @@ static void note_outcome(struct csim_member *member, const struct csim_call *cal
 {
     struct csim_world *w = member->world;
     const struct ow_outcome *o = &call->outcome;
-    const struct ow_consumer_call *c = ow_consumer_find_call(&member->consumer, o->token);
-    if (!c)
+    if (!ow_consumer_find_call(&member->consumer, o->token))
         return;
-    if (o->kind == OW_OUTCOME_FAILED || o->kind == OW_OUTCOME_REFUSED) {
-        if (!call->is_probe || !o->is_of_target)
-            count_failure(member, call->message, c->letter > 0, o);
-    }
+    bool is_failed = o->kind == OW_OUTCOME_FAILED || o->kind == OW_OUTCOME_REFUSED;
+    if (is_failed && (!call->is_probe || !o->is_of_target))
+        count_failure(member, call->attempts, o);
     if (member->consumer.breaker.state != OW_BREAKER_CLOSED)
         member->target_fails = 0;
     else if (o->kind != OW_OUTCOME_HELD_UP)

@@ -34,10 +34,10 @@ static bool is_dead(const struct csim_letter *l)
     return l->is_there && !l->is_queued && !l->is_parked;
 }
 
-static bool is_behind_dead(const struct csim_world *w, int64_t number)
+static bool is_behind(const struct csim_world *w, int64_t number)
 {
     for (int64_t n = 1; n < number; n++)
-        if (is_dead(&w->letters[n]) && is_same_key(w, w->letters[n].message, w->letters[number].message))
+        if (w->letters[n].is_there && is_same_key(w, w->letters[n].message, w->letters[number].message))
             return true;
     return false;
 }
@@ -95,7 +95,7 @@ static enum ow_inbox_state look_at(const struct csim_inbox *in, const struct ow_
     if (entry->letter) {
         const struct csim_letter *l = &w->letters[entry->letter];
         return !l->is_there || is_dead(l)            ? OW_INBOX_HANDLED
-               : is_behind_dead(w, entry->letter) ? OW_INBOX_PARKED
+               : is_behind(w, entry->letter) ? OW_INBOX_PARKED
                                                      : OW_INBOX_NEW;
     }
     enum csim_row row = in->wrote[m] ? in->rows[m] : w->messages[m].row;
@@ -197,9 +197,9 @@ static void check_failure(struct csim_member *member, const struct ow_inbox_entr
         csim_fail(w, "%s was set aside after %u attempts of at most %u", m->id, failure->attempts, o->attempts_max);
     if (o->attempts_max > 0 && failure->attempts < o->attempts_max && !is_at_once)
         csim_fail(w, "%s was set aside after %u attempts, and has %u", m->id, failure->attempts, o->attempts_max);
-    if (!is_at_once && failure->attempts > 1 + member->fails[entry->letter > 0][index_of(w, m)])
-        csim_fail(w, "%s was set aside after %u attempts, of which %u were made", m->id, failure->attempts,
-                  1 + member->fails[entry->letter > 0][index_of(w, m)]);
+    uint32_t made = 1 + csim_attempts_of(member, entry->record, entry->letter > 0)->fails;
+    if (!is_at_once && failure->attempts > made)
+        csim_fail(w, "%s was set aside after %u attempts, of which %u were made", m->id, failure->attempts, made);
     if (o->has_topic && !m->in_topic && !m->was_rejected)
         csim_fail(w, "%s is set aside, and its topic has no letter", m->id);
     if (o->elapsed_max_ms > 0 && failure->attempts < o->attempts_max)
@@ -328,7 +328,7 @@ static int inbox_next_queued(struct ow_inbox *inbox, int64_t after, struct ow_in
         return r;
     for (uint32_t n = (uint32_t)after + 1; n <= w->letter_count; n++) {
         const struct csim_letter *l = &w->letters[n];
-        if (!l->is_there || is_dead(l) || is_behind_dead(w, n))
+        if (!l->is_there || is_dead(l) || is_behind(w, n))
             continue;
         if (w->replay_holder != CSIM_NOBODY && w->replay_holder != in->member->number)
             return 0;
@@ -341,8 +341,7 @@ static int inbox_next_queued(struct ow_inbox *inbox, int64_t after, struct ow_in
                                                   .key = m->has_key ? ow_bytes_of(m->key) : OW_NULL_BYTES,
                                                   .payload = ow_bytes_of(m->id)};
         csim_trace(w, "member %d takes letter %u of %s", in->member->number, n, m->id);
-        in->member->fails[1][l->message] = 0;
-        in->member->failed_ms[1][l->message] = 0;
+        *csim_attempts_of(in->member, &ret->record, true) = (struct csim_attempts){0};
         return 1;
     }
     return 0;

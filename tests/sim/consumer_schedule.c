@@ -110,11 +110,10 @@ void csim_begins(struct csim_member *member, const struct ow_task *task, bool is
     if (letter && (w->letters[letter].message != i || !is_letter))
         csim_fail(w, "%s passes letter %lld of its key, which is %s", m->id, (long long)letter,
                   w->messages[w->letters[letter].message].id);
-    uint32_t fails = member->fails[is_letter][i];
-    if (task->attempt > 1 + fails)
-        csim_fail(w, "attempt %u of %s, which failed %u times", task->attempt, m->id, fails);
-    if (fails > 0 && member->wait_ms[is_letter][i] > 0 &&
-        w->now_ms < member->failed_ms[is_letter][i] + member->wait_ms[is_letter][i])
+    const struct csim_attempts *a = csim_attempts_of(member, task->record, is_letter);
+    if (task->attempt > 1 + a->fails)
+        csim_fail(w, "attempt %u of %s, which failed %u times", task->attempt, m->id, a->fails);
+    if (a->fails > 0 && w->now_ms < a->failed_ms + a->wait_ms)
         csim_fail(w, "%s does not wait after it failed", m->id);
 }
 
@@ -252,9 +251,7 @@ static void start(struct csim_member *member)
     member->handler.ops = o->in_transaction ? &csim_sql_ops : &csim_call_ops;
     member->topic = (struct csim_topic){.base.ops = &csim_topic_ops, .member = member};
     memset(&member->subscriber, 0, sizeof member->subscriber);
-    memset(member->fails, 0, sizeof member->fails);
-    memset(member->failed_ms, 0, sizeof member->failed_ms);
-    memset(member->wait_ms, 0, sizeof member->wait_ms);
+    memset(member->attempts, 0, sizeof member->attempts);
     member->target_fails = 0;
     member->no_calls_until = 0;
     member->life = ++w->lives;

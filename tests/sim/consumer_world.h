@@ -129,10 +129,13 @@ struct csim_letter {
     uint64_t since; /* tick */
 };
 
+struct csim_attempts;
+
 struct csim_call { /* at the target; outlives its member */
     bool is_used, is_heard, executes, is_executed, is_probe;
     int member;
     uint32_t message, opened;
+    struct csim_attempts *attempts;
     struct ow_outcome outcome;
     int64_t due_ms;
 };
@@ -193,9 +196,10 @@ struct csim_member {
     /* what it was told, for what must hold */
     bool did[CSIM_PARTITIONS_MAX][CSIM_LOG_MAX + 1]; /* recorded by it, since the partition came */
     uint64_t looked_at;                      /* tick of its last look() or begin() */
-    uint32_t fails[2][CSIM_MESSAGES_MAX];    /* counted attempts that failed, of records and of letters */
-    int64_t failed_ms[2][CSIM_MESSAGES_MAX]; /* it must wait from here on; 0: it need not */
-    int64_t wait_ms[2][CSIM_MESSAGES_MAX];
+    struct csim_attempts {
+        uint32_t fails;             /* that count */
+        int64_t failed_ms, wait_ms; /* the last of them, and how long it must wait then */
+    } attempts[2][CSIM_PARTITIONS_MAX][CSIM_LOG_MAX]; /* of records, and of letters */
     uint32_t target_fails; /* in a row */
     int64_t no_calls_until;
 };
@@ -247,6 +251,12 @@ int csim_leave(struct csim_member *member, const char *what, uint32_t lost_pm, e
 bool csim_event(struct csim_world *world, int except); /* one thing happens */
 
 struct csim_message *csim_message_of(struct csim_world *world, struct ow_bytes id);
+/* What is known of the attempts of a record, or of its letter. */
+static inline struct csim_attempts *csim_attempts_of(struct csim_member *member, const struct ow_record *record,
+                                                     bool is_letter)
+{
+    return &member->attempts[is_letter][record->partition][record->offset];
+}
 /* An effect of the message is there. */
 void csim_effect(struct csim_world *world, uint32_t message);
 /* A handler begins with it: what must hold. */

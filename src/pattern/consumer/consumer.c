@@ -129,7 +129,9 @@ static int64_t breaker_due_ms(const struct ow_consumer *c)
 static bool can_begin(const struct ow_consumer *c)
 {
     return !c->is_draining && c->calls_used < c->options.in_flight && ow_consumer_is_open(c, OW_SIDE_HANDLER) &&
-           (!c->inbox || ow_consumer_is_open(c, OW_SIDE_INBOX)) && c->breaker.state == OW_BREAKER_CLOSED;
+           (!c->inbox || ow_consumer_is_open(c, OW_SIDE_INBOX)) &&
+           (c->breaker.state == OW_BREAKER_CLOSED ||
+            (c->breaker.state == OW_BREAKER_HALF_OPEN && c->breaker.probes_begun < c->breaker.policy.probes));
 }
 
 static bool has_to_settle(const struct ow_consumer *c)
@@ -147,7 +149,7 @@ static void say_what_to_wait_for(struct ow_consumer *c, struct ow_wait *wait)
             ow_wait_until(wait, ow_consumer_side_due_ms(c, side));
     if (ow_consumer_is_open(c, OW_SIDE_SUBSCRIBER)) {
         c->subscriber->ops->wait(c->subscriber, wait);
-        if (!c->is_dry && c->bytes < c->options.window.bytes_max)
+        if (ow_consumer_may_resume(c) || (!c->is_dry && c->bytes < c->options.window.bytes_max))
             ow_wait_until(wait, ow_consumer_now_ms(c));
     }
     if (ow_consumer_is_open(c, OW_SIDE_HANDLER) && c->handler->ops->wait)

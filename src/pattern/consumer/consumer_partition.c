@@ -264,28 +264,47 @@ static bool is_full(const struct ow_consumer_partition *p)
     return !ow_window_has_room(&p->window, 0);
 }
 
+static bool is_half_done(const struct ow_consumer_partition *p)
+{
+    return p->window.count <= p->window.limits.count_max / 2;
+}
+
+static bool has_eased(const struct ow_consumer *c)
+{
+    bool has_room = c->partition_count == 0;
+    for (size_t i = 0; i < c->partition_count; i++)
+        has_room = has_room || is_half_done(c->partitions[i]);
+    return has_room && c->bytes < c->options.window.bytes_max / 2 + 1;
+}
+
+bool ow_consumer_may_resume(const struct ow_consumer *c)
+{
+    if (c->is_paused)
+        return has_eased(c);
+    for (size_t i = 0; i < c->partition_count; i++)
+        if (c->partitions[i]->is_paused && is_half_done(c->partitions[i]))
+            return true;
+    return false;
+}
+
 /* What is enough is held back until half of it is done. All of it at once where all are full, which is the usual case
    and costs nothing; else single ones, so that one that is stuck does not stop the others. */
 static void apply_pressure(struct ow_consumer *c)
 {
-    size_t max = c->options.window.bytes_max, full = 0, half_full = 0;
-    for (size_t i = 0; i < c->partition_count; i++) {
+    size_t full = 0;
+    for (size_t i = 0; i < c->partition_count; i++)
         full += is_full(c->partitions[i]);
-        half_full += c->partitions[i]->window.count > c->partitions[i]->window.limits.count_max / 2;
-    }
-    bool is_enough = c->bytes >= max || (full > 0 && full == c->partition_count);
-    bool has_eased = c->bytes < max / 2 + 1 && (half_full == 0 || half_full < c->partition_count);
+    bool is_enough = c->bytes >= c->options.window.bytes_max || (full > 0 && full == c->partition_count);
     if (!c->is_paused && is_enough)
         c->is_paused = c->subscriber->ops->pause(c->subscriber, OW_NULL_BYTES, 0) == 0;
-    else if (c->is_paused && has_eased)
+    else if (c->is_paused && has_eased(c))
         c->is_paused = c->subscriber->ops->resume(c->subscriber, OW_NULL_BYTES, 0) != 0;
     for (size_t i = 0; !c->is_paused && i < c->partition_count; i++) {
         struct ow_consumer_partition *p = c->partitions[i];
-        bool is_half = p->window.count <= p->window.limits.count_max / 2;
         struct ow_bytes topic = ow_bytes_of(p->topic);
         if (!p->is_paused && is_full(p))
             p->is_paused = c->subscriber->ops->pause(c->subscriber, topic, (uint32_t)p->partition) == 0;
-        else if (p->is_paused && is_half)
+        else if (p->is_paused && is_half_done(p))
             p->is_paused = c->subscriber->ops->resume(c->subscriber, topic, (uint32_t)p->partition) != 0;
     }
 }

@@ -97,6 +97,8 @@ void ow_consumer_tell(struct ow_consumer *consumer, enum ow_consumer_event event
 /* --- consumer_partition.c: reading, settling, partitions that come and go ------------------------------------ */
 
 ow_subscriber_listener ow_consumer_on_partition;
+/* Reading was held back, and need not be any more: the next step goes on with it. */
+bool ow_consumer_may_resume(const struct ow_consumer *consumer);
 int ow_consumer_read(struct ow_consumer *consumer, struct ow_error *err);
 int ow_consumer_read_letters(struct ow_consumer *consumer, struct ow_error *err);
 int ow_consumer_settle(struct ow_consumer *consumer, bool at_once, struct ow_error *err);
