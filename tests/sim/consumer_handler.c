@@ -152,7 +152,7 @@ static void check_running(struct csim_member *member, uint32_t message, bool is_
         if (!c->is_used || !c->is_heard || c->member != member->number)
             continue;
         running++;
-        probes += c->is_probe && c->opened == member->consumer.breaker.opened;
+        probes += c->is_probe && c->until_ms == member->consumer.breaker.until_ms;
         bool is_key = w->messages[message].has_key && w->messages[c->message].has_key &&
                       strcmp(w->messages[message].key, w->messages[c->message].key) == 0;
         if (is_key && w->options.order != OW_ORDER_NONE && w->options.parks)
@@ -194,7 +194,7 @@ static int call_start(struct ow_handler *handler, const struct ow_task *task, st
     *call = (struct csim_call){.is_used = true,
                                .is_heard = true,
                                .is_probe = is_probe,
-                               .opened = member->consumer.breaker.opened,
+                               .until_ms = member->consumer.breaker.until_ms,
                                .member = member->number,
                                .message = message,
                                .attempts = csim_attempts_of(member, task->record, is_letter(member, task)),

@@ -182,8 +182,8 @@ int csim_leave(struct csim_member *member, const char *what, uint32_t lost_pm, e
 static int64_t now_ms(void *context)
 {
     struct csim_member *member = context;
-    if (member->is_dead && member->subscriber.is_inside)
-        member->world->now_ms++; /* who waits in a listener has died there */
+    if (member->subscriber.is_inside)
+        member->world->now_ms++; /* who waits in a listener waits for the clock alone, if for nothing else */
     return member->world->now_ms;
 }
 

@@ -134,7 +134,8 @@ struct csim_attempts;
 struct csim_call { /* at the target; outlives its member */
     bool is_used, is_heard, executes, is_executed, is_probe;
     int member;
-    uint32_t message, opened;
+    uint32_t message;
+    int64_t until_ms; /* of the breaker when it began */
     struct csim_attempts *attempts;
     struct ow_outcome outcome;
     int64_t due_ms;

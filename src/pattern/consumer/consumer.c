@@ -142,6 +142,14 @@ static bool has_to_settle(const struct ow_consumer *c)
     return false;
 }
 
+static bool has_letter_to_send(const struct ow_consumer *c)
+{
+    for (uint32_t i = 0; c->calls_used > 0 && !c->letters_are_clogged && i < c->options.in_flight; i++)
+        if (c->calls[i].state == OW_CALL_FAILED)
+            return true;
+    return false;
+}
+
 static void say_what_to_wait_for(struct ow_consumer *c, struct ow_wait *wait)
 {
     for (enum ow_consumer_side side = 0; side < OW_SIDE_COUNT; side++)
@@ -156,7 +164,7 @@ static void say_what_to_wait_for(struct ow_consumer *c, struct ow_wait *wait)
         c->handler->ops->wait(c->handler, wait);
     if (ow_consumer_is_open(c, OW_SIDE_LETTERS)) {
         c->letters->ops->wait(c->letters, wait);
-        if (c->calls_used > 0 && c->letters_due_ms > ow_consumer_now_ms(c))
+        if (has_letter_to_send(c))
             ow_wait_until(wait, c->letters_due_ms);
     }
     wait_for_windows(c, wait);

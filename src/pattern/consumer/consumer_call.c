@@ -105,7 +105,7 @@ void ow_consumer_forget(struct ow_consumer *c, struct ow_consumer_partition *p)
 /* A probe from before the breaker opened again says nothing any more. */
 static bool is_live_probe(const struct ow_consumer *c, const struct ow_consumer_call *call)
 {
-    return call->is_probe && c->breaker.state == OW_BREAKER_HALF_OPEN && call->opened == c->breaker.opened;
+    return call->is_probe && c->breaker.state == OW_BREAKER_HALF_OPEN && call->until_ms == c->breaker.until_ms;
 }
 
 void ow_consumer_give_up(struct ow_consumer *c, struct ow_consumer_call *call)
@@ -207,7 +207,7 @@ static int begin_call(struct ow_consumer *c, struct ow_consumer_call *call, enum
         return r;
     call->state = OW_CALL_RUNNING;
     call->is_probe = is_probe;
-    call->opened = c->breaker.opened;
+    call->until_ms = c->breaker.until_ms;
     c->counters.calls++;
     OW_CRASH_POINT(CONSUMER_AFTER_CALL);
     return 1;

@@ -213,8 +213,8 @@ static void drain(struct ow_consumer *c, struct ow_consumer_partition *p)
         ow_wait_init(&wait);
         if ((!c->handler->ops->in_transaction && ow_consumer_take_outcomes(c, &ignored) < 0) ||
             ow_consumer_write_letters(c, &ignored) < 0 || ow_consumer_record(c, &ignored) < 0 || p->running == 0 || ow_consumer_now_ms(c) >= until ||
-            !ow_consumer_is_open(c, OW_SIDE_HANDLER))
-            return;
+            !ow_consumer_is_open(c, OW_SIDE_HANDLER) || (c->inbox && !ow_consumer_is_open(c, OW_SIDE_INBOX)))
+            return; /* without the inbox nothing would be recorded */
         if (c->handler->ops->wait)
             c->handler->ops->wait(c->handler, &wait);
         if (c->letters && ow_consumer_is_open(c, OW_SIDE_LETTERS))

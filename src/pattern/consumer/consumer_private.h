@@ -26,7 +26,7 @@ struct ow_consumer_call {
     int64_t letter; /* the number of the letter that it is replayed from; 0 */
     bool is_parked; /* FAILED … ASIDE: because of a message before it */
     bool is_probe;  /* of the breaker, half open */
-    uint32_t opened; /* of the breaker, when it began */
+    int64_t until_ms; /* of the breaker, when it began: which opening it probes */
     uint32_t generation, next_free;
     struct ow_message **emitted; /* owned */
     size_t emitted_count;
