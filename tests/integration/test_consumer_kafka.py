@@ -13,7 +13,8 @@ import time
 import pytest
 from conftest import wait_for
 from kafka import *  # noqa: F403 (fixtures)
-from postgres import new_server, pg_database, pg_server, query, Database  # noqa: F401 (fixtures)
+from postgres import Database, new_server, pg_database, pg_server, query  # noqa: F401 (fixtures)
+from web import web  # noqa: F401 (a fixture)
 
 CONFIG = """version: 1
 stores: {{ pay: "{store}" }}
@@ -196,3 +197,163 @@ def test_without_the_id_that_is_configured(run, bus):
     assert [number for _, number, _ in bus.effects()] in ([1], [3])
     assert sorted(letter[4] for letter in bus.letters()) == ["it has no id: ${!payload.event} gives nothing",
                                                              "its id is longer than 1000 bytes (${!payload.event})"]
+
+
+# --- one that cannot be handled, and the way back ------------------------------------------------------------------
+
+
+def must_come_back(run, start, bus, config, effects, count, keys, poison):
+    """All of the others are handled, those behind it in its key are parked; after the replay it is as if nothing had been."""
+    behind = [number for number in range(poison + 1, count) if number % keys == poison % keys]
+    process = start("run", config)
+    wait_for(lambda: len(effects()) >= count - 1 - len(behind) and len(bus.letters()) == 1 + len(behind), "all others to be handled", 120)
+    must_be_once_and_in_order(effects(), set(range(count)) - {poison, *behind})
+    assert [(identity, state) for identity, state, *_ in bus.letters()] == \
+        [(f"order-{poison}", "dead")] + [(f"order-{number}", "parked") for number in behind]
+    assert bus.letters()[0][3] == 3
+    return process, lambda *more, status=0: run("dlq", "replay", "--config", config, "--consumer", "billing", "--all", "--wait", *more,
+                                                status=status, timeout=120)
+
+
+def test_one_poisonous_message_sql(run, start, bus):
+    count, keys, poison = 10000, 500, 4321
+    bus.produce([order(number, keys) for number in range(count)])
+    bus.database.query(f"ALTER TABLE paid ADD CONSTRAINT no CHECK (number <> {poison})")
+    process, replay = must_come_back(run, start, bus, bus.configure(), bus.effects, count, keys, poison)
+    assert "is dead again" in replay(status=3).stderr
+    bus.database.query("ALTER TABLE paid DROP CONSTRAINT no")
+    bus.produce([order(count + poison % keys, keys)])  # comes while its key is blocked, or being replayed
+    replay()
+    wait_for(lambda: len(bus.effects()) == count + 1, "what came last", 30)
+    assert bus.letters() == []
+    must_be_once_and_in_order(bus.effects(), {*range(count), count + poison % keys})
+    process.terminate()
+    assert process.wait(30) == 0
+    assert bus.database.query("SELECT state, count(*) FROM onewrite.inbox GROUP BY 1") == [("handled", count + 1)]
+
+
+def test_one_poisonous_message_http(run, start, bus, is_long, web):
+    count, keys, poison = 10000 if is_long else 2000, 100, 321
+    calls, is_bad = [], True
+
+    def answer(request):
+        number = json.loads(request[1])["number"]
+        if number == poison and is_bad:
+            return 503, {}, b""
+        calls.append((request[0]["ce-partitionkey"], number, request[0]["ce-id"]))
+        return 200, {}, b""
+
+    web.answer = answer
+    bus.produce([order(number, keys) for number in range(count)])
+    config = bus.configure(f'{{ http: {{ url: "{web.url}" }} }}')
+    process, replay = must_come_back(run, start, bus, config, lambda: calls, count, keys, poison)
+    is_bad = False
+    replay()
+    assert bus.letters() == []
+    must_be_once_and_in_order(calls, range(count))
+    process.terminate()
+    assert process.wait(30) == 0
+
+
+# --- trouble of the store: no attempt, and nothing lost ------------------------------------------------------------
+
+
+def configure_once(bus, **options):
+    """One attempt: whatever was counted as one would be a dead letter."""
+    config = bus.configure(**options)
+    path = bus.folder / config
+    path.write_text(path.read_text().replace("max_attempts: 3", "max_attempts: 1"))
+    return config
+
+
+def test_the_server_is_killed_and_full(run, start, kafka, tmp_path, request):
+    import psycopg2
+    topic = request.node.name
+    kafka.create(topic, partitions=6)
+    server = new_server(max_connections=12)
+    try:
+        query(server.connect(), "CREATE DATABASE pay")
+        database = Database(server, "pay")
+        bus = Bus(kafka, database, tmp_path, topic, run)
+        with open(tmp_path / "said", "w") as log:
+            process = start("run", configure_once(bus), stdout=log, stderr=log)
+        wait_for(lambda: "working" in (tmp_path / "said").read_text(), "it to work", 30)
+        for turn in range(3):
+            bus.produce([order(number, 50) for number in range(turn * 1000, turn * 1000 + 1000)])
+            wait_for(lambda: database.one("SELECT count(*) FROM paid") > turn * 1000, "it to be in the middle", 60)
+            server.stop("immediate")
+            server.start()
+            taken = []
+            try:  # nobody else gets in for a while
+                while len(taken) < 40:
+                    taken.append(server.connect("pay"))
+            except psycopg2.OperationalError:
+                pass
+            time.sleep(0.5)
+            for connection in taken:
+                connection.close()
+            database.reconnect()
+        wait_for(lambda: len(bus.effects()) == 3000, "all of them", 60)
+        must_be_once_and_in_order(bus.effects(), range(3000))
+        assert bus.letters() == [] and process.poll() is None
+        said = (tmp_path / "said").read_text()
+        assert "in trouble, trying again" in said and "out of trouble" in said
+        database.db.close()
+    finally:
+        server.remove()
+
+
+def test_deadlocks_and_cancelled_statements(run, start, bus):
+    """It is the victim of a deadlock that is forced, then its statement is cancelled, as by statement_timeout."""
+    bus.database.query("CREATE TABLE totals (name text PRIMARY KEY, n int NOT NULL)")
+    bus.database.query("INSERT INTO totals VALUES ('a', 0), ('b', 0)")
+    handler = ('{ sql: ["update totals set n = n + 1 where name = \'a\'", "update totals set n = n + 1 where name = \'b\'", '
+               '"insert into paid (key, number, id) values (${!key}, ${!payload.number}, ${!id})"] }')
+    other = bus.database.connect()
+    process = start("run", configure_once(bus, handler=handler))
+    waiting = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND application_name = 'onewrite' AND wait_event_type = 'Lock'"
+    for turn in range(2):
+        query(other, "BEGIN")
+        query(other, "UPDATE totals SET n = n WHERE name = 'b'")
+        bus.produce([order(number, 10) for number in range(turn * 100, turn * 100 + 100)])
+        wait_for(lambda: bus.database.one(waiting), "it to wait for the row", 60)
+        if turn == 0:
+            query(other, "UPDATE totals SET n = n WHERE name = 'a'")  # waits for what it has; its wait began first
+        else:
+            assert bus.database.one("SELECT bool_or(pg_cancel_backend(pid)) FROM pg_stat_activity WHERE datname = current_database() "
+                               "AND application_name = 'onewrite' AND wait_event_type = 'Lock'")
+        query(other, "COMMIT")
+        wait_for(lambda: len(bus.effects()) == turn * 100 + 100, "all of them", 60)
+        assert turn or wait_for(lambda: bus.database.one("SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()"), "it", 30) == 1
+    process.terminate()
+    said = process.communicate(timeout=30)[1]
+    assert process.returncode == 0 and "trouble" not in said, said  # it goes by itself, on the same connection
+    assert bus.letters() == [] and bus.database.query("SELECT n FROM totals") == [(200,), (200,)]
+    must_be_once_and_in_order(bus.effects(), range(200))
+
+
+@pytest.mark.parametrize("isolation", ["repeatable read", "serializable"])
+def test_serialization_failures(run, start, bus, isolation):
+    """The role's transactions are of a higher isolation, and somebody else writes what they write."""
+    bus.database.query("CREATE TABLE totals (name text PRIMARY KEY, n int NOT NULL)")
+    bus.database.query("INSERT INTO totals VALUES ('a', 0)")
+    bus.database.query(f"ALTER DATABASE {bus.database.name} SET default_transaction_isolation = '{isolation}'")
+    handler = ('{ sql: ["update totals set n = n + 1 where name = \'a\'", '
+               '"insert into paid (key, number, id) values (${!key}, ${!payload.number}, ${!id})"] }')
+    other = bus.database.connect()
+    bus.produce([order(number, 10) for number in range(300)])
+    process = start("run", configure_once(bus, handler=handler, more="in_flight: 5"))
+    mine = 0
+    deadline = time.monotonic() + 60
+    while len(bus.effects()) < 300 and time.monotonic() < deadline:
+        query(other, "BEGIN ISOLATION LEVEL READ COMMITTED")
+        query(other, "UPDATE totals SET n = n + 1 WHERE name = 'a'")
+        time.sleep(0.02)  # so that it waits for this
+        query(other, "COMMIT")
+        mine += 1
+        time.sleep(0.03)
+    process.terminate()
+    assert process.wait(30) == 0
+    assert wait_for(lambda: bus.database.one("SELECT xact_rollback FROM pg_stat_database WHERE datname = current_database()"), "a conflict", 30)
+    assert bus.letters() == [] and bus.database.one("SELECT n FROM totals") == 300 + mine
+    must_be_once_and_in_order(bus.effects(), range(300))
