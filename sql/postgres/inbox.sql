@@ -12,7 +12,7 @@ LEFT JOIN onewrite.inbox i ON i.consumer = $1::text AND i.message_id = g.id;
 
 -- Rows for those that have none. In the order of ids, so that two consumers never wait for each other. Gives the first
 -- of each id that is new. Another transaction that has written the same id is waited for; what letters it has written is
--- not seen here then, so after that blocked is asked.
+-- not seen here then, so after that look is asked.
 -- name: claim
 WITH given AS (SELECT id, key, n FROM unnest($2::text[], $3::bytea[]) WITH ORDINALITY AS g (id, key, n)),
 fresh AS (
@@ -23,12 +23,6 @@ SELECT DISTINCT ON (f.message_id) g.n, 'new',
                                WHERE d.source = 'consumer/' || $1::text AND md5(d.key) = md5(g.key) AND d.key = g.key)
 FROM fresh f JOIN given g ON g.id = f.message_id
 ORDER BY f.message_id, g.n;
-
--- name: blocked
-SELECT g.n, 'new', true
-FROM unnest($2::text[], $3::bytea[]) WITH ORDINALITY AS g (id, key, n)
-WHERE $4::boolean AND EXISTS (SELECT FROM onewrite.dead_letter d
-                              WHERE d.source = 'consumer/' || $1::text AND md5(d.key) = md5(g.key) AND d.key = g.key);
 
 -- name: mark
 UPDATE onewrite.inbox SET state = $3::text, handled_at = now() WHERE consumer = $1::text AND message_id = $2::text;

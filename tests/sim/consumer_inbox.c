@@ -20,10 +20,10 @@ static bool is_same_key(const struct csim_world *w, uint32_t a, uint32_t b)
     return w->messages[a].has_key && w->messages[b].has_key && strcmp(w->messages[a].key, w->messages[b].key) == 0;
 }
 
-int64_t csim_letter_of_key(const struct csim_world *w, uint32_t message, int64_t own, uint64_t tick)
+int64_t csim_letter_of_key(const struct csim_world *w, uint32_t message, uint32_t before, uint64_t tick)
 {
     for (uint32_t n = 1; n <= w->letter_count; n++)
-        if (w->letters[n].is_there && n != own && w->letters[n].since < tick &&
+        if (w->letters[n].is_there && w->letters[n].message < before && w->letters[n].since < tick &&
             is_same_key(w, w->letters[n].message, message))
             return n;
     return 0;
@@ -101,7 +101,7 @@ static enum ow_inbox_state look_at(const struct csim_inbox *in, const struct ow_
     enum csim_row row = in->wrote[m] ? in->rows[m] : w->messages[m].row;
     if (row != CSIM_NO_ROW)
         return row == CSIM_ROW_ASIDE ? OW_INBOX_ASIDE : row == CSIM_ROW_PARKED ? OW_INBOX_PARKED : OW_INBOX_HANDLED;
-    return w->options.parks && csim_letter_of_key(w, m, 0, UINT64_MAX) ? OW_INBOX_BLOCKED : OW_INBOX_NEW;
+    return w->options.parks && csim_letter_of_key(w, m, UINT32_MAX, UINT64_MAX) ? OW_INBOX_BLOCKED : OW_INBOX_NEW;
 }
 
 static void count_state(enum ow_inbox_state state)

@@ -106,8 +106,8 @@ void csim_begins(struct csim_member *member, const struct ow_task *task, bool is
         csim_fail(w, "%s cannot be read, and is handled", m->id);
     if (m->recorded_at && m->recorded_at < member->looked_at && !is_letter)
         csim_fail(w, "%s is handled although the inbox knows it", m->id);
-    int64_t letter = w->options.parks ? csim_letter_of_key(w, i, 0, member->looked_at) : 0;
-    if (letter && (w->letters[letter].message != i || !is_letter))
+    int64_t letter = w->options.parks ? csim_letter_of_key(w, i, i, member->looked_at) : 0;
+    if (letter)
         csim_fail(w, "%s passes letter %lld of its key, which is %s", m->id, (long long)letter,
                   w->messages[w->letters[letter].message].id);
     const struct csim_attempts *a = csim_attempts_of(member, task->record, is_letter);

@@ -262,8 +262,8 @@ static inline struct csim_attempts *csim_attempts_of(struct csim_member *member,
 void csim_effect(struct csim_world *world, uint32_t message);
 /* A handler begins with it: what must hold. */
 void csim_begins(struct csim_member *member, const struct ow_task *task, bool is_letter);
-/* The lowest letter of the message's key that is there and was before `tick`; 0: none. `own` does not count. */
-int64_t csim_letter_of_key(const struct csim_world *world, uint32_t message, int64_t own, uint64_t tick);
+/* The lowest letter of the message's key that is there and was before `tick`, of a message before `before`; 0: none. */
+int64_t csim_letter_of_key(const struct csim_world *world, uint32_t message, uint32_t before, uint64_t tick);
 
 /* consumer_group.c */
 int csim_subscribe(void *context, const struct ow_subscriber_options *options, struct ow_subscriber **ret,
