@@ -89,6 +89,12 @@ SELECT pg_try_advisory_lock(1869050985, hashtext($1::text))::int;
 INSERT INTO onewrite.consumer (consumer, name, value) VALUES ($1::text, $2::text, $3::text)
 ON CONFLICT (consumer, name) DO UPDATE SET value = excluded.value, time = clock_timestamp();
 
+-- An offset goes forwards only: a member that has lost its partition may not know yet.
+-- name: keep_offset
+INSERT INTO onewrite.consumer AS c (consumer, name, value) VALUES ($1::text, $2::text, $3::text)
+ON CONFLICT (consumer, name) DO UPDATE SET value = excluded.value, time = clock_timestamp()
+WHERE c.value::bigint < excluded.value::bigint;
+
 -- name: kept
 SELECT value FROM onewrite.consumer WHERE consumer = $1::text AND name = $2::text;
 

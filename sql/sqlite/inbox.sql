@@ -63,6 +63,12 @@ WHERE json_extract(value, '$[0]') = ?2 OR json_extract(value, '$[1]') < ?4;
 INSERT INTO onewrite_consumer (consumer, name, value) VALUES (?1, ?2, ?3)
 ON CONFLICT (consumer, name) DO UPDATE SET value = excluded.value;
 
+-- An offset goes forwards only: a member that has lost its partition may not know yet.
+-- name: keep_offset
+INSERT INTO onewrite_consumer AS c (consumer, name, value) VALUES (?1, ?2, ?3)
+ON CONFLICT (consumer, name) DO UPDATE SET value = excluded.value
+WHERE CAST(c.value AS INTEGER) < CAST(excluded.value AS INTEGER);
+
 -- name: kept
 SELECT value FROM onewrite_consumer WHERE consumer = ?1 AND name = ?2;
 

@@ -34,6 +34,7 @@ static const char *const sqlite_texts[] = {
     [OW_INBOX_SQL_NEXT_QUEUED] = ow_sql_inbox_next_queued,
     [OW_INBOX_SQL_HOLD_REPLAYS] = ow_sql_inbox_hold_replays,
     [OW_INBOX_SQL_KEEP] = ow_sql_inbox_keep,
+    [OW_INBOX_SQL_KEEP_OFFSET] = ow_sql_inbox_keep_offset,
     [OW_INBOX_SQL_KEPT] = ow_sql_inbox_kept,
     [OW_INBOX_SQL_PRUNE_OLD] = ow_sql_inbox_prune_old,
     [OW_INBOX_SQL_PRUNE_MANY] = ow_sql_inbox_prune_many,
@@ -54,6 +55,7 @@ static const char *const postgres_texts[] = {
     [OW_INBOX_SQL_NEXT_QUEUED] = ow_sql_pg_inbox_next_queued,
     [OW_INBOX_SQL_HOLD_REPLAYS] = ow_sql_pg_inbox_hold_replays,
     [OW_INBOX_SQL_KEEP] = ow_sql_pg_inbox_keep,
+    [OW_INBOX_SQL_KEEP_OFFSET] = ow_sql_pg_inbox_keep_offset,
     [OW_INBOX_SQL_KEPT] = ow_sql_pg_inbox_kept,
     [OW_INBOX_SQL_PRUNE_OLD] = ow_sql_pg_inbox_prune_old,
     [OW_INBOX_SQL_PRUNE_MANY] = ow_sql_pg_inbox_prune_many,
@@ -338,10 +340,11 @@ static int inbox_publish(struct ow_inbox *inbox, const struct ow_message *messag
     return r;
 }
 
-static int keep(struct ow_inbox_in_store *in, struct ow_bytes name, struct ow_bytes value, struct ow_error *err)
+static int keep(struct ow_inbox_in_store *in, enum ow_inbox_statement which, struct ow_bytes name,
+                struct ow_bytes value, struct ow_error *err)
 {
     struct ow_value values[] = {ow_inbox_consumer_value(in), ow_value_text(name), ow_value_text(value)};
-    return ow_inbox_run(in, OW_INBOX_SQL_KEEP, values, 3, err);
+    return ow_inbox_run(in, which, values, 3, err);
 }
 
 static int kept(struct ow_inbox_in_store *in, struct ow_bytes name, struct ow_buf *to, struct ow_error *err)
@@ -370,7 +373,7 @@ static int inbox_store_offset(struct ow_inbox *inbox, struct ow_bytes topic, int
     char text[24];
     name_offset(in, topic, partition);
     (void)snprintf(text, sizeof text, "%" PRId64, next);
-    return keep(in, ow_buf_bytes(&in->ids), ow_bytes_of(text), err);
+    return keep(in, OW_INBOX_SQL_KEEP_OFFSET, ow_buf_bytes(&in->ids), ow_bytes_of(text), err);
 }
 
 static int inbox_read_offset(struct ow_inbox *inbox, struct ow_bytes topic, int64_t partition, int64_t *ret,
@@ -388,7 +391,7 @@ static int inbox_read_offset(struct ow_inbox *inbox, struct ow_bytes topic, int6
 
 static int inbox_save_breaker(struct ow_inbox *inbox, const char *state, struct ow_error *err)
 {
-    return keep(ow_inbox_in_store(inbox), OW_BYTES("breaker"), ow_bytes_of(state), err);
+    return keep(ow_inbox_in_store(inbox), OW_INBOX_SQL_KEEP, OW_BYTES("breaker"), ow_bytes_of(state), err);
 }
 
 static int inbox_load_breaker(struct ow_inbox *inbox, struct ow_buf *to, struct ow_error *err)

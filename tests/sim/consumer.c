@@ -10,8 +10,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "core/mutant.h"
 #include "consumer_world.h"
+#include "core/mutant.h"
 
 enum ow_mutant ow_mutant_planted = OW_MUTANT_NONE;
 
@@ -21,7 +21,7 @@ static const struct {
     const char *name, *what;
 } mutants[MUTANT_COUNT] = {{"NONE", "nothing is broken"},
 #define ROW(name, what) {#name, what},
-                              OW_CONSUMER_MUTANTS(ROW)
+                           OW_CONSUMER_MUTANTS(ROW)
 #undef ROW
 };
 
@@ -90,8 +90,9 @@ static int list_mutants(void)
 
 static int usage(void)
 {
-    fprintf(stderr,
-            "usage: sim_consumer [--schedules N] [--seed S] [--mutant NAME] [--trace] [--all-mutants] [--list-mutants]\n");
+    fprintf(
+        stderr,
+        "usage: sim_consumer [--schedules N] [--seed S] [--mutant NAME] [--trace] [--all-mutants] [--list-mutants]\n");
     return 2;
 }
 

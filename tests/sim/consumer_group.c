@@ -257,9 +257,8 @@ static bool has_news(const struct csim_subscriber *s)
 {
     const struct csim_world *w = s->member->world;
     for (uint32_t p = 0; s->is_open && p < w->options.partitions; p++)
-        if (has_to_attend(s, p) ||
-            (s->told[p] && (s->settling[p] > 0 ||
-                            (!s->all_paused && !s->paused[p] && s->next[p] < w->partitions[p].count))))
+        if (has_to_attend(s, p) || (s->told[p] && (s->settling[p] > 0 || (!s->all_paused && !s->paused[p] &&
+                                                                          s->next[p] < w->partitions[p].count))))
             return true;
     return false;
 }

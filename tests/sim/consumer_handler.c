@@ -48,7 +48,8 @@ static void count_failure(const struct csim_member *member, struct csim_attempts
     if (outcome->retry_after_ms > wait)
         wait = outcome->retry_after_ms;
     a->fails++;
-    if (outcome->kind == OW_OUTCOME_REFUSED || o->elapsed_max_ms > 0 || (o->attempts_max > 0 && a->fails >= o->attempts_max))
+    if (outcome->kind == OW_OUTCOME_REFUSED || o->elapsed_max_ms > 0 ||
+        (o->attempts_max > 0 && a->fails >= o->attempts_max))
         wait = 0; /* nothing is to come but its end */
     a->failed_ms = member->world->now_ms;
     a->wait_ms = wait;

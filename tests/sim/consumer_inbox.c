@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The inbox in a store of memory: what is staged in a transaction is there when it commits; rows are locked until then. */
+/* The inbox in a store of memory: what is staged in a transaction is there when it commits; rows are locked until then.
+ */
 #include <stdio.h>
 #include <string.h>
 
@@ -94,9 +95,9 @@ static enum ow_inbox_state look_at(const struct csim_inbox *in, const struct ow_
     uint32_t m = index_of(w, csim_message_of(w, entry->id));
     if (entry->letter) {
         const struct csim_letter *l = &w->letters[entry->letter];
-        return !l->is_there || is_dead(l)            ? OW_INBOX_HANDLED
+        return !l->is_there || is_dead(l)    ? OW_INBOX_HANDLED
                : is_behind(w, entry->letter) ? OW_INBOX_PARKED
-                                                     : OW_INBOX_NEW;
+                                             : OW_INBOX_NEW;
     }
     enum csim_row row = in->wrote[m] ? in->rows[m] : w->messages[m].row;
     if (row != CSIM_NO_ROW)
@@ -176,8 +177,8 @@ static int inbox_begin(struct ow_inbox *inbox, struct ow_inbox_entry *entries, s
     for (size_t i = 0; r == 0 && i < count; i++) {
         r = claim(in, &entries[i], err);
         if (!entries[i].letter && entries[i].record)
-            in->places[in->place_count++] =
-                (struct csim_place){(uint32_t)entries[i].record->partition, entries[i].record->offset};
+            in->places[in->place_count++] = (struct csim_place){(uint32_t)entries[i].record->partition,
+                                                                entries[i].record->offset};
     }
     if (r == 0)
         r = csim_leave(in->member, "begin", 0, CSIM_INBOX_TROUBLE, err);
@@ -291,7 +292,7 @@ static void apply(struct csim_inbox *in)
         w->letters[++w->letter_count] = in->fresh[k];
     }
     for (uint32_t p = 0; p < w->options.partitions; p++)
-        if (in->offsets[p] >= 0)
+        if (in->offsets[p] > w->partitions[p].kept)
             w->partitions[p].kept = in->offsets[p];
     if (in->effect_count > 1)
         csim_happened(CSIM_SHARED);

@@ -111,6 +111,9 @@ void csim_begins(struct csim_member *member, const struct ow_task *task, bool is
         csim_fail(w, "%s passes letter %lld of its key, which is %s", m->id, (long long)letter,
                   w->messages[w->letters[letter].message].id);
     const struct csim_attempts *a = csim_attempts_of(member, task->record, is_letter);
+    bool has_end = w->options.attempts_max > 0 && (w->options.keeps_letters || w->options.has_topic);
+    if (has_end && task->attempt > w->options.attempts_max)
+        csim_fail(w, "attempt %u of %s, of at most %u", task->attempt, m->id, w->options.attempts_max);
     if (task->attempt > 1 + a->fails)
         csim_fail(w, "attempt %u of %s, which failed %u times", task->attempt, m->id, a->fails);
     if (a->fails > 0 && w->now_ms < a->failed_ms + a->wait_ms)

@@ -37,46 +37,46 @@ enum {
 };
 
 /* Things that must have happened over a whole run, or it has shown nothing. X(name, text) */
-#define CSIM_HAPPENINGS(X)                                                    \
-    X(EFFECT, "an effect was committed with the inbox")                       \
-    X(SHARED, "effects shared a transaction")                                 \
-    X(ROLLED_BACK, "a batch was rolled back for one message in it")           \
-    X(CALL, "a call was begun")                                               \
-    X(CALLED_AGAIN, "a call was executed twice")                              \
-    X(LOST_ANSWER, "a call was executed, and its answer lost")                \
-    X(LATE_CALL, "a call was executed when nobody heard it any more")         \
-    X(HELD_UP, "a handler was held up")                                       \
-    X(REFUSED, "a message was refused for good")                              \
-    X(BAD, "a message could not be read")                                     \
-    X(REPEATED, "a message came that was handled before")                     \
-    X(ASIDE, "a message was set aside")                                       \
-    X(OUT_OF_TIME, "a message was set aside when its time was up")            \
-    X(PARKED, "a message was parked")                                         \
-    X(REPLAYED, "a letter was replayed")                                      \
-    X(FAILED_AGAIN, "a letter failed again")                                  \
-    X(QUEUED_LATE, "a letter was queued after a later one of its key")        \
-    X(OPENED, "a breaker opened")                                             \
-    X(LEFT_OPEN, "a breaker was open when a member started")                  \
-    X(PROBE, "a probe was begun")                                             \
-    X(TOPIC_LETTER, "a letter was accepted by its topic")                     \
-    X(TOPIC_TROUBLE, "a letter was not accepted by its topic")                \
-    X(INBOX_TROUBLE, "a call of the inbox failed")                            \
-    X(LOST_COMMIT, "the answer to a commit was lost")                         \
-    X(DEADLOCK, "a transaction was ended for a deadlock")                     \
-    X(LOCKED, "a row was locked by a transaction of another member")          \
-    X(GROUP_TROUBLE, "a call of the subscriber failed")                       \
-    X(REVOKED, "a partition was taken away")                                  \
-    X(REVOKED_BUSY, "a partition was taken away while calls of it ran")       \
-    X(LOST, "a partition was lost")                                           \
-    X(STOLEN, "a stopped member's partition went to another one")             \
-    X(GIVEN_AGAIN, "a record was given out again")                            \
-    X(PAUSED, "a subscriber was paused")                                      \
-    X(PAUSED_ONE, "a partition was paused")                                   \
-    X(CRASH, "a member was killed between two steps")                         \
-    X(CRASH_BEFORE, "a member was killed on its way into a call")             \
-    X(CRASH_AFTER, "a member was killed on its way out of a call")            \
-    X(STOPPED, "a member was stopped between two steps")                      \
-    X(STOPPED_INSIDE, "a member was stopped inside a call")                   \
+#define CSIM_HAPPENINGS(X)                                              \
+    X(EFFECT, "an effect was committed with the inbox")                 \
+    X(SHARED, "effects shared a transaction")                           \
+    X(ROLLED_BACK, "a batch was rolled back for one message in it")     \
+    X(CALL, "a call was begun")                                         \
+    X(CALLED_AGAIN, "a call was executed twice")                        \
+    X(LOST_ANSWER, "a call was executed, and its answer lost")          \
+    X(LATE_CALL, "a call was executed when nobody heard it any more")   \
+    X(HELD_UP, "a handler was held up")                                 \
+    X(REFUSED, "a message was refused for good")                        \
+    X(BAD, "a message could not be read")                               \
+    X(REPEATED, "a message came that was handled before")               \
+    X(ASIDE, "a message was set aside")                                 \
+    X(OUT_OF_TIME, "a message was set aside when its time was up")      \
+    X(PARKED, "a message was parked")                                   \
+    X(REPLAYED, "a letter was replayed")                                \
+    X(FAILED_AGAIN, "a letter failed again")                            \
+    X(QUEUED_LATE, "a letter was queued after a later one of its key")  \
+    X(OPENED, "a breaker opened")                                       \
+    X(LEFT_OPEN, "a breaker was open when a member started")            \
+    X(PROBE, "a probe was begun")                                       \
+    X(TOPIC_LETTER, "a letter was accepted by its topic")               \
+    X(TOPIC_TROUBLE, "a letter was not accepted by its topic")          \
+    X(INBOX_TROUBLE, "a call of the inbox failed")                      \
+    X(LOST_COMMIT, "the answer to a commit was lost")                   \
+    X(DEADLOCK, "a transaction was ended for a deadlock")               \
+    X(LOCKED, "a row was locked by a transaction of another member")    \
+    X(GROUP_TROUBLE, "a call of the subscriber failed")                 \
+    X(REVOKED, "a partition was taken away")                            \
+    X(REVOKED_BUSY, "a partition was taken away while calls of it ran") \
+    X(LOST, "a partition was lost")                                     \
+    X(STOLEN, "a stopped member's partition went to another one")       \
+    X(GIVEN_AGAIN, "a record was given out again")                      \
+    X(PAUSED, "a subscriber was paused")                                \
+    X(PAUSED_ONE, "a partition was paused")                             \
+    X(CRASH, "a member was killed between two steps")                   \
+    X(CRASH_BEFORE, "a member was killed on its way into a call")       \
+    X(CRASH_AFTER, "a member was killed on its way out of a call")      \
+    X(STOPPED, "a member was stopped between two steps")                \
+    X(STOPPED_INSIDE, "a member was stopped inside a call")             \
     X(DRAINED, "a member was drained and ended")
 
 enum csim_happening {
@@ -110,16 +110,16 @@ struct csim_message {
     char id[16], key[4];
     bool has_key, is_bad;
     uint32_t partition;
-    uint32_t number;        /* in its key's order of first occurrence: the index in the table, which rises */
-    uint32_t fails;         /* attempts that will fail yet; UINT32_MAX: all, until it is repaired */
-    bool is_refused;        /* they fail for good */
+    uint32_t number; /* in its key's order of first occurrence: the index in the table, which rises */
+    uint32_t fails;  /* attempts that will fail yet; UINT32_MAX: all, until it is repaired */
+    bool is_refused; /* they fail for good */
     uint32_t effects;
-    bool was_aside;         /* at least once */
-    bool in_topic;          /* a letter of it was accepted there */
-    bool was_rejected;      /* by the topic */
+    bool was_aside;    /* at least once */
+    bool in_topic;     /* a letter of it was accepted there */
+    bool was_rejected; /* by the topic */
     enum csim_row row;
-    uint64_t recorded_at;   /* tick; 0: never */
-    int lock;               /* the member whose transaction has written its row */
+    uint64_t recorded_at; /* tick; 0: never */
+    int lock;             /* the member whose transaction has written its row */
 };
 
 struct csim_letter {
@@ -196,12 +196,12 @@ struct csim_member {
     struct csim_topic topic;
     /* what it was told, for what must hold */
     bool did[CSIM_PARTITIONS_MAX][CSIM_LOG_MAX + 1]; /* recorded by it, since the partition came */
-    uint64_t looked_at;                      /* tick of its last look() or begin() */
+    uint64_t looked_at;                              /* tick of its last look() or begin() */
     struct csim_attempts {
-        uint32_t fails;             /* that count */
-        int64_t failed_ms, wait_ms; /* the last of them, and how long it must wait then */
+        uint32_t fails;                               /* that count */
+        int64_t failed_ms, wait_ms;                   /* the last of them, and how long it must wait then */
     } attempts[2][CSIM_PARTITIONS_MAX][CSIM_LOG_MAX]; /* of records, and of letters */
-    uint32_t target_fails; /* in a row */
+    uint32_t target_fails;                            /* in a row */
     int64_t no_calls_until;
 };
 

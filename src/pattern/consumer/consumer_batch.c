@@ -129,6 +129,8 @@ static void put_back_behind(struct ow_consumer *c, struct batch *b, size_t from,
 {
     int64_t now = ow_consumer_now_ms(c);
     size_t kept = from;
+    if (OW_MUTANT(BEHIND_GOES_ON))
+        return;
     for (size_t i = from; i < b->count; i++)
         if (is_behind(c, b->calls[i], failed))
             ow_consumer_put_back(c, b->calls[i], now, false);
@@ -149,7 +151,7 @@ static int hold_up(struct ow_consumer *c, struct batch *b, size_t from, struct o
     if (is_conflict)
         due += ow_retry_delay_ms(&conflict_policy, ++inbox->failures, c->options.world.dice(c->options.world.context));
     for (size_t i = from; i < b->count; i++)
-        ow_consumer_put_back(c, b->calls[i], due, false);
+        ow_consumer_put_back(c, b->calls[i], due, OW_MUTANT(TROUBLE_IS_ATTEMPT));
     return is_conflict ? 0 : ow_consumer_side_failed(c, OW_SIDE_INBOX, err);
 }
 

@@ -48,7 +48,7 @@ static struct ow_consumer_call *make_call(struct ow_consumer *c, struct ow_consu
         .message = *slot->message, .partition = p->partition, .offset = (int64_t)slot->message->position.major};
     if (!p->topic) { /* a letter: where its record stood is in the note */
         const struct ow_consumer_note *note = ow_consumer_note(p, slot);
-        call->letter = (int64_t)slot->message->position.major;
+        call->letter = OW_MUTANT(REPLAY_BY_ID) ? 0 : (int64_t)slot->message->position.major;
         call->record.partition = note->partition;
         call->record.offset = note->offset;
     }
@@ -110,7 +110,7 @@ static bool is_live_probe(const struct ow_consumer *c, const struct ow_consumer_
 
 void ow_consumer_give_up(struct ow_consumer *c, struct ow_consumer_call *call)
 {
-    if (is_live_probe(c, call))
+    if (is_live_probe(c, call) && !OW_MUTANT(PROBE_NOT_GIVEN_UP))
         ow_breaker_gave_up(&c->breaker);
     call->is_probe = false;
 }
@@ -147,7 +147,7 @@ void ow_consumer_failed(struct ow_consumer *c, struct ow_consumer_call *call, co
     uint32_t failures = call->slot->failures + 1;
     bool is_final = outcome->kind == OW_OUTCOME_REFUSED || is_not_retried(c, outcome->class);
     call->outcome = *outcome;
-    if (can_set_aside(c) && (is_out_of_budget(c, call, now) || is_final)) {
+    if (can_set_aside(c) && !OW_MUTANT(ENDLESS_RETRY) && (is_out_of_budget(c, call, now) || is_final)) {
         /* Where several of a key are taken at once, only one that comes again holds back those behind it. */
         if (call->partition->window.limits.keeps_order && !call->slot->is_retrying)
             ow_consumer_put_back(c, call, now, false);
@@ -249,7 +249,7 @@ static void take_admitted(struct ow_consumer *c, struct batch *b, bool *ret_are_
 {
     *ret_are_probes = false;
     while (b->count < c->options.in_flight && c->calls_used < c->options.in_flight) {
-        if (!ow_breaker_admits(&c->breaker, wall_ms(c)))
+        if (!ow_breaker_admits(&c->breaker, wall_ms(c)) && !OW_MUTANT(BREAKER_IGNORED))
             return;
         bool is_probe = c->breaker.state == OW_BREAKER_HALF_OPEN;
         struct ow_consumer_call *call = ow_consumer_take(c);
@@ -314,9 +314,10 @@ static void take_outcome(struct ow_consumer *c, const struct ow_outcome *outcome
     if (outcome->kind == OW_OUTCOME_DONE && keep_emitted(call, outcome) == 0)
         call->state = OW_CALL_HANDLED;
     else if (outcome->kind == OW_OUTCOME_DONE || outcome->kind == OW_OUTCOME_HELD_UP ||
-             (was_probe && outcome->is_of_target))
+             (was_probe && outcome->is_of_target && !OW_MUTANT(PROBE_IS_ATTEMPT)))
         /* A probe finds out about the target; that is no attempt of the message. */
-        ow_consumer_put_back(c, call, ow_consumer_now_ms(c) + ow_retry_delay_ms(&c->options.reconnect, 1, 0.5), false);
+        ow_consumer_put_back(c, call, ow_consumer_now_ms(c) + ow_retry_delay_ms(&c->options.reconnect, 1, 0.5),
+                             OW_MUTANT(HELD_UP_IS_ATTEMPT) && outcome->kind == OW_OUTCOME_HELD_UP);
     else
         ow_consumer_failed(c, call, outcome);
     if (has_changed)
@@ -387,7 +388,7 @@ static void take_letter_receipt(struct ow_consumer *c, const struct ow_receipt *
     }
     struct ow_error err = {.code = OW_EAGAIN};
     (void)ow_error_set(&err, OW_EAGAIN, "a dead letter was not accepted: %s", receipt->reason);
-    call->state = OW_CALL_FAILED;
+    call->state = OW_MUTANT(LETTER_FORGOTTEN) ? OW_CALL_SENT : OW_CALL_FAILED;
     c->letters_due_ms = ow_consumer_now_ms(c) + ow_retry_delay_ms(&c->options.reconnect,
                                                                   ++c->sides[OW_SIDE_LETTERS].failures,
                                                                   c->options.world.dice(c->options.world.context));
@@ -425,7 +426,7 @@ static int send_letters(struct ow_consumer *c, struct ow_error *err)
         if (r == 0)
             r = send_letter(c, call, err);
         if (r == 0)
-            call->state = OW_CALL_SENT;
+            call->state = OW_MUTANT(LETTER_UNSENT) ? OW_CALL_ASIDE : OW_CALL_SENT;
         else
             drop_emitted(call);
     }
@@ -466,6 +467,8 @@ static int record_one(struct ow_consumer *c, const struct ow_inbox_entry *entry,
             r = c->inbox->ops->publish(c->inbox, call->emitted[i], 1, err);
         return r;
     }
+    if (OW_MUTANT(LETTER_UNRECORDED) && !call->is_parked)
+        return 0;
     struct ow_inbox_failure failure = {.class = call->is_parked ? "" : call->outcome.class,
                                        .reason = call->is_parked ? "an earlier message of its key was set aside"
                                                                  : call->outcome.reason,

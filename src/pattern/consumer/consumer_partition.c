@@ -137,6 +137,8 @@ static void pop(struct ow_consumer *c, struct ow_consumer_partition *p)
         p->settle_offset = (int64_t)message->position.major;
         ow_message_free(message);
     }
+    if (OW_MUTANT(SETTLE_TOO_FAR) && p->settle_offset >= 0 && p->window.count > 0)
+        p->settle_offset++;
     c->bytes -= before - p->window.bytes;
 }
 
@@ -213,8 +215,9 @@ static void drain(struct ow_consumer *c, struct ow_consumer_partition *p)
         struct ow_wait wait;
         ow_wait_init(&wait);
         if ((!c->handler->ops->in_transaction && ow_consumer_take_outcomes(c, &ignored) < 0) ||
-            ow_consumer_write_letters(c, &ignored) < 0 || ow_consumer_record(c, &ignored) < 0 || p->running == 0 || ow_consumer_now_ms(c) >= until ||
-            !ow_consumer_is_open(c, OW_SIDE_HANDLER) || (c->inbox && !ow_consumer_is_open(c, OW_SIDE_INBOX)))
+            ow_consumer_write_letters(c, &ignored) < 0 || ow_consumer_record(c, &ignored) < 0 || p->running == 0 ||
+            ow_consumer_now_ms(c) >= until || !ow_consumer_is_open(c, OW_SIDE_HANDLER) ||
+            (c->inbox && !ow_consumer_is_open(c, OW_SIDE_INBOX)))
             return; /* without the inbox nothing would be recorded */
         if (c->handler->ops->wait)
             c->handler->ops->wait(c->handler, &wait);
@@ -280,6 +283,8 @@ static bool has_eased(const struct ow_consumer *c)
 
 bool ow_consumer_may_resume(const struct ow_consumer *c)
 {
+    if (OW_MUTANT(RESUME_FORGOTTEN))
+        return false;
     if (c->is_paused)
         return has_eased(c);
     for (size_t i = 0; i < c->partition_count; i++)

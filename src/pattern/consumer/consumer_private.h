@@ -23,9 +23,9 @@ struct ow_consumer_call {
     struct ow_slot *slot;
     struct ow_record record;
     struct ow_task task;
-    int64_t letter; /* the number of the letter that it is replayed from; 0 */
-    bool is_parked; /* FAILED … ASIDE: because of a message before it */
-    bool is_probe;  /* of the breaker, half open */
+    int64_t letter;   /* the number of the letter that it is replayed from; 0 */
+    bool is_parked;   /* FAILED … ASIDE: because of a message before it */
+    bool is_probe;    /* of the breaker, half open */
     int64_t until_ms; /* of the breaker, when it began: which opening it probes */
     uint32_t generation, next_free;
     struct ow_message **emitted; /* owned */
