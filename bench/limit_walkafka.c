@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The limit for `relay --by log postgres: kafka:`: a bare program that reads onewrite.outbox out of PostgreSQL's log
- * and hands its rows to librdkafka. It reads in gulps while it is behind and waits for the first byte otherwise. No
- * positions, no retries, no order beyond the producer's, no dead letters: what the two libraries cost.
+ * and hands its rows to librdkafka. With a linger it is for the rate, and reads in gulps (all that is there, then a nap
+ * of 200 us); with a linger of 0 it is for the latency, and waits for the first byte. No positions, no retries, no
+ * order beyond the producer's, no dead letters: what the two libraries cost.
  *
  *     limit_walkafka CONNECTION SLOT PUBLICATION SERVERS PREFIX LINGER_MS QUEUE
  *
@@ -38,7 +39,7 @@ int main(int argc, char **argv)
     limit_kafka_open(&kafka, argv[4], argv[5], argv[6], argv[7]);
     PGconn *conn = limit_stream(argv[1], argv[2], argv[3], &ignored);
     double told = limit_now_s();
-    int drained = 0;
+    int drained = 0, naps = strcmp(argv[6], "0") != 0;
     for (;;) {
         char *frame = NULL;
         int size = PQgetCopyData(conn, &frame, 1);
@@ -52,7 +53,7 @@ int main(int argc, char **argv)
         if (size < 0)
             limit_end(conn, "the stream has ended");
         (void)rd_kafka_poll(kafka.rk, 0);
-        if (drained > 16384) {
+        if (naps && drained > 0) {
             (void)usleep(200);
         } else {
             struct pollfd wait = {.fd = PQsocket(conn), .events = POLLIN};

@@ -119,9 +119,17 @@ class Bench:
 
     def warm_up(self):
         """A new cluster makes what it keeps groups in at the first question."""
-        from confluent_kafka import TopicPartition
+        from confluent_kafka import KafkaException, TopicPartition
         self.drop_topic(self.fresh_topic())
-        self.watcher.committed([TopicPartition("bench", 0)], timeout=60)
+        deadline = time.monotonic() + 60
+        while True:
+            try:
+                self.watcher.committed([TopicPartition("bench", 0)], timeout=10)
+                return
+            except KafkaException:
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(0.1)
 
     # --- one run ------------------------------------------------------------------------------------------
 
@@ -260,10 +268,12 @@ class Bench:
         payloads, stop, ready = [], threading.Event(), threading.Event()
         thread = threading.Thread(target=self.consumed, args=(topic, payloads, stop, ready))
         thread.start()
-        ready.wait(30)
-        yield payloads
-        stop.set()
-        thread.join()
+        try:
+            ready.wait(30)
+            yield payloads
+        finally:
+            stop.set()
+            thread.join()
 
     def wait_for(self, condition, process, what, seconds=60):
         deadline = time.monotonic() + seconds
@@ -271,7 +281,7 @@ class Bench:
             process.check()
             if time.monotonic() > deadline:
                 process.end()
-                raise SystemExit(f"waited in vain for {what}")
+                raise SystemExit(f"{process.name}: waited in vain for {what}")
             time.sleep(0.001)
 
     def latency(self):

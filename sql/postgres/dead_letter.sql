@@ -40,7 +40,7 @@ FROM letters, own;
 -- Put-back letters have come by: their source is past them.
 -- name: tidy_polled
 DELETE FROM onewrite.dead_letter d WHERE state = 'queued' AND source = 'polling'
-    AND NOT EXISTS (SELECT FROM onewrite.outbox o WHERE o.seq = d.replay_position AND o.accepted_at IS NULL);
+    AND NOT onewrite.waits(d.replay_position);
 
 -- name: tidy_log
 DELETE FROM onewrite.dead_letter d USING pg_replication_slots s
@@ -61,7 +61,7 @@ SELECT number, state, source, position, origin, id, aggregatetype, aggregateid, 
 FROM onewrite.dead_letter d
 WHERE state <> 'queued' OR
       CASE WHEN source = 'polling'
-           THEN EXISTS (SELECT FROM onewrite.outbox o WHERE o.seq = d.replay_position AND o.accepted_at IS NULL)
+           THEN onewrite.waits(d.replay_position)
            ELSE NOT EXISTS (SELECT FROM pg_replication_slots s
                             WHERE s.slot_name = d.source AND s.database = current_database() AND
                                   d.replay_position < s.confirmed_flush_lsn - '0/0'::pg_lsn) END

@@ -29,7 +29,7 @@ WITH me AS (
            EXISTS (SELECT FROM pg_replication_slots WHERE slot_name = $4::text) AS has_slot
 ), given AS (
     SELECT u.schema, u.name, u.number, c.oid, c.relkind, n.oid AS namespace,
-           u.schema = 'onewrite' AS is_ours, coalesce(pg_has_role(c.relowner, 'USAGE'), u.schema = 'onewrite') AS is_owner
+           u.schema = 'onewrite' AS is_ours, coalesce(pg_has_role(c.relowner, 'USAGE'), true) AS is_owner
     FROM unnest($1::text[], $2::text[]) WITH ORDINALITY AS u (schema, name, number)
     LEFT JOIN pg_namespace n ON n.nspname = u.schema
     LEFT JOIN pg_class c ON c.relnamespace = n.oid AND c.relname = u.name
@@ -139,11 +139,23 @@ ON CONFLICT (source) DO UPDATE
 SET position = excluded.position, system_identifier = excluded.system_identifier, time = clock_timestamp()
 RETURNING pg_current_wal_insert_lsn();
 
+-- Of the table whose rows are in the log: one that has taken its place counts anew. $2: the publication, $3: how it has it.
 -- name: prune
-DELETE FROM onewrite.outbox WHERE seq = ANY ($1::bigint[]);
+DELETE FROM onewrite.outbox
+WHERE seq = ANY ($1::bigint[])
+  AND coalesce((SELECT r.oid FROM pg_publication_rel r JOIN pg_publication p ON p.oid = r.prpubid
+                WHERE p.pubname = $2::text AND r.prrelid = 'onewrite.outbox'::regclass), 'onewrite.outbox'::regclass)::oid::text = $3::text;
 
 -- name: left_over
-SELECT seq FROM onewrite.outbox ORDER BY seq LIMIT $1::int;
+SELECT seq FROM onewrite.outbox
+WHERE coalesce((SELECT r.oid FROM pg_publication_rel r JOIN pg_publication p ON p.oid = r.prpubid
+                WHERE p.pubname = $2::text AND r.prrelid = 'onewrite.outbox'::regclass), 'onewrite.outbox'::regclass)::oid::text = $3::text
+ORDER BY seq LIMIT $1::int;
+
+-- How the publication $1 has our outbox: another number after the table was replaced, or was taken out for a while.
+-- name: membership
+SELECT coalesce((SELECT r.oid FROM pg_publication_rel r JOIN pg_publication p ON p.oid = r.prpubid
+                 WHERE p.pubname = $1::text AND r.prrelid = 'onewrite.outbox'::regclass), 'onewrite.outbox'::regclass)::oid;
 
 -- name: drop_slot
 SELECT pg_drop_replication_slot($1::text);

@@ -238,8 +238,9 @@ WHERE accepted_at IS NULL
   AND (seq < (SELECT coalesce(min(first), 9223372036854775807) FROM onewrite.accepted)
        OR seq >= (SELECT max(first + octet_length(bits) * 8) FROM onewrite.accepted)
        OR NOT EXISTS (SELECT FROM onewrite.accepted a
-                      WHERE a.first <= o.seq AND o.seq < a.first + octet_length(a.bits) * 8
-                        AND get_bit(a.bits, (o.seq - a.first)::int) = 1))
+                      WHERE a.first <= o.seq
+                        AND CASE WHEN o.seq < a.first + octet_length(a.bits) * 8
+                                 THEN get_bit(a.bits, (o.seq - a.first)::int) = 1 ELSE false END))
   AND ((SELECT relkind FROM pg_class WHERE oid = 'onewrite.outbox'::regclass) = 'r'
        OR seq >= (SELECT coalesce(min(accepted_below), 0) FROM onewrite.lease WHERE name LIKE 'outbox/%'));
 

@@ -29,7 +29,10 @@ enum {
     STALL_MS = 90000, /* longer than a request to a broker that does not answer takes to be tried elsewhere */
     BATCH_BYTES = 1000000,
     BATCH_BYTES_MIN = 512,
+    FLUSH_MS = 1,  /* long enough for librdkafka's thread to see it */
+    BURST_MS = 10, /* so long all others wait for what is on its way to one that is slow */
 };
+#define LINGER_MS "5" /* of librdkafka, which the end of a burst cuts short */
 
 struct kafka {
     struct ow_broker base;
@@ -45,6 +48,11 @@ struct kafka {
     int64_t drained_ms;  /* when a producer that has ended is closed at the latest; 0: it has not ended */
     int64_t now_ms;      /* of the last step */
     int64_t progress_ms; /* when something was accepted, or first sent */
+    /* What is handed over in one step is a burst, and goes at once; what comes while it is on its way gathers for the
+       next. Left to itself librdkafka sends many small requests, and while all it may have on their way are, its
+       thread spins. Off where the user asks for a linger. */
+    bool has_bursts, burst_is_open, burst_is_waited_for;
+    int64_t burst_ms;     /* when the last one ended */
     char *position_topic; /* one that exists; NULL: none is known */
     char trouble[OW_KAFKA_REASON_SIZE + 128];
 };
@@ -62,6 +70,7 @@ static void kafka_close(struct ow_broker *broker)
     ow_kafka_topics_done(&k->topics);
     ow_kafka_client_close(&k->client);
     k->in_flight = 0;
+    k->burst_is_open = k->burst_is_waited_for = false;
     k->ends_ms = k->drained_ms = 0;
     k->own_first = k->own_count = 0;
     k->error = (struct ow_error){0};
@@ -73,9 +82,12 @@ static int kafka_open(struct ow_broker *broker, struct ow_error *err)
     char batch[16];
     kafka_close(broker);
     (void)snprintf(batch, sizeof batch, "%u", k->batch_bytes);
-    /* The size of requests only once it had to be smaller, so that a user's own stands. */
-    const struct ow_kafka_pair extra[] = {
-        {"message.timeout.ms", "0"}, {k->batch_bytes < BATCH_BYTES ? "batch.size" : NULL, batch}, {NULL, NULL}};
+    struct ow_kafka_pair extra[4] = {{"message.timeout.ms", "0"}};
+    size_t count = 1;
+    if (k->has_bursts)
+        extra[count++] = (struct ow_kafka_pair){"linger.ms", LINGER_MS};
+    if (k->batch_bytes < BATCH_BYTES) /* only once it had to be smaller, so that a user's own stands */
+        extra[count++] = (struct ow_kafka_pair){"batch.size", batch};
     int r = ow_kafka_client_open(&k->client, &k->settings, extra, err);
     if (r == 0)
         r = ow_kafka_client_reach(&k->client, &k->settings, err);
@@ -178,6 +190,7 @@ static void hand_over(struct kafka *k, struct ow_kafka_topic *topic, const struc
 {
     char why[OW_KAFKA_REASON_SIZE * 3];
     int count = atomic_load(&topic->partition_count);
+    k->burst_is_open = k->has_bursts;
     rd_kafka_resp_err_t code = ow_kafka_produce(k->client.rk, topic->handle, m, (void *)(uintptr_t)token);
     if (topic->state == OW_KAFKA_TOPIC_READY && atomic_load(&topic->partition_count) != count)
         fail(k, OW_EIO, "a topic has another number of partitions now");
@@ -285,11 +298,28 @@ static void take_made(struct kafka *k, rd_kafka_event_t *event)
     }
 }
 
+static bool may_send(struct kafka *k)
+{
+    bool may = !k->has_bursts || k->burst_is_open || k->in_flight == 0 ||
+               ow_clock_monotonic_ms() >= k->burst_ms + BURST_MS;
+    k->burst_is_waited_for = !may;
+    return may;
+}
+
+static void end_burst(struct kafka *k)
+{
+    if (!k->burst_is_open)
+        return;
+    (void)rd_kafka_flush(k->client.rk, FLUSH_MS);
+    k->burst_is_open = false;
+    k->burst_ms = ow_clock_monotonic_ms();
+}
+
 static int kafka_send(struct ow_broker *broker, const struct ow_message *message, uint64_t token, struct ow_error *err)
 {
     struct kafka *k = self_of(broker);
     struct ow_kafka_topic *topic = k->topics.last;
-    if (k->error.code != 0 || k->in_flight >= k->in_flight_max)
+    if (k->error.code != 0 || k->in_flight >= k->in_flight_max || !may_send(k))
         return ow_error_set(err, OW_EAGAIN, "%s: not now", k->settings.text);
     if (!topic || !ow_bytes_is(message->topic, topic->name)) {
         char reason[OW_KAFKA_REASON_SIZE];
@@ -376,7 +406,7 @@ static int take_report(struct kafka *k, const rd_kafka_message_t *report, struct
     k->client.is_down = false;
     if (k->in_flight_max != UINT32_MAX)
         widen(k);
-    if (k->error.code == 0 && ow_kafka_topic_lane(topic, (struct ow_bytes){report->key, report->key_len}) == lane)
+    if (k->error.code == 0 && ow_kafka_lane_was_chosen(topic, lane, (struct ow_bytes){report->key, report->key_len}))
         release_lane(k, topic, lane);
     if (k->error.code == 0 && topic->state == OW_KAFKA_TOPIC_SCOUTED)
         release_topic(k, topic);
@@ -461,7 +491,9 @@ static int kafka_step(struct ow_broker *broker, struct ow_receipt *receipts, siz
     if (read(k->client.event_fd, &rung, sizeof rung) < 0) {
         /* It did not ring. */
     }
+    end_burst(k);
     size_t n = take_events(k, receipts, max);
+    end_burst(k); /* what had to wait for one of these */
     watch(k, n > 0);
     while (n < max && k->own_first < k->own_count)
         receipts[n++] = k->own[k->own_first++];
@@ -477,6 +509,9 @@ static void kafka_wait(struct ow_broker *broker, struct ow_wait *wait)
     struct kafka *k = self_of(broker);
     if (k->client.event || k->own_first < k->own_count || (k->error.code != 0 && k->drained_ms == 0))
         ow_wait_until(wait, 0);
+    if (k->burst_is_waited_for)
+        ow_wait_until(wait, k->burst_ms + BURST_MS);
+    k->burst_is_waited_for = false;
     if (k->drained_ms != 0)
         ow_wait_until(wait, ow_clock_monotonic_ms() + DRAIN_LOOK_MS);
     else if (k->ends_ms != 0)
@@ -532,6 +567,18 @@ static const struct ow_broker_ops kafka_ops = {
     .trouble = kafka_trouble,
 };
 
+/* What is said last counts. */
+static bool has_no_linger(const struct ow_kafka_settings *settings)
+{
+    bool has_none = true;
+    for (size_t i = 0; i < settings->properties.count; i++) {
+        const struct ow_kafka_property *p = &settings->properties.items[i];
+        if (strcmp(p->name, "linger.ms") == 0 || strcmp(p->name, "queue.buffering.max.ms") == 0)
+            has_none = strcmp(p->value, "0") == 0;
+    }
+    return has_none;
+}
+
 int ow_kafka_at_least_once_new(struct ow_kafka_settings *settings, struct ow_broker **ret, struct ow_error *err)
 {
     struct kafka *k = calloc(1, sizeof *k);
@@ -543,6 +590,7 @@ int ow_kafka_at_least_once_new(struct ow_kafka_settings *settings, struct ow_bro
     k->client.event_fd = -1;
     k->in_flight_max = UINT32_MAX;
     k->batch_bytes = BATCH_BYTES;
+    k->has_bursts = has_no_linger(&k->settings);
     *ret = &k->base;
     return 0;
 }

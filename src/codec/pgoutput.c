@@ -415,10 +415,11 @@ int ow_pg_time_parse(struct ow_bytes text, int64_t *ret_ms, struct ow_error *err
     while (offset < text.size && text.data[offset] != '+' && text.data[offset] != '-')
         offset++;
     size_t digits = text.size - offset;
-    const char *rest = digits == 0 ? "Z" : digits == 3 ? ":00" : "";
-    (void)snprintf(rfc, sizeof rfc, "%.*s%s", (int)text.size, text.data, rest);
+    struct ow_bytes rest = digits == 0 ? OW_BYTES("Z") : digits == 3 ? OW_BYTES(":00") : OW_BYTES("");
+    memcpy(rfc, text.data, text.size);
+    memcpy(rfc + text.size, rest.data, rest.size);
     rfc[10] = 'T';
-    if (ow_time_parse(ow_bytes_of(rfc), ret_ms, &ignored) < 0)
+    if (ow_time_parse((struct ow_bytes){rfc, text.size + rest.size}, ret_ms, &ignored) < 0)
         return ow_error_set(err, OW_EINVALID, "\"%.*s\" is not a timestamp that can be used", OW_PRINT(text));
     return 0;
 }

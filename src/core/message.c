@@ -19,17 +19,24 @@ static bool has_control(struct ow_bytes bytes)
     return false;
 }
 
-/* Printable ASCII and nothing else, as nearly all names are: eight bytes at a time. */
-static bool is_printable(struct ow_bytes bytes)
+/* Whether one of eight bytes is over 0x7f, under 0x20, or 0x7f. */
+static bool has_unprintable(const char *bytes)
 {
     const uint64_t ones = 0x0101010101010101u, highs = ones * 0x80;
+    uint64_t w;
+    memcpy(&w, bytes, sizeof w);
+    return ((w | (w - ones * 0x20) | (w + ones)) & highs) != 0;
+}
+
+/* Printable ASCII and nothing else, as nearly all names are: eight bytes at a time, the last ones perhaps twice. */
+static bool is_printable(struct ow_bytes bytes)
+{
     size_t i = 0;
-    for (; i + 8 <= bytes.size; i += 8) {
-        uint64_t w;
-        memcpy(&w, bytes.data + i, 8);
-        if ((w | (w - ones * 0x20) | (w + ones)) & highs) /* over 0x7f, under 0x20, or 0x7f */
+    for (; i + 8 <= bytes.size; i += 8)
+        if (has_unprintable(bytes.data + i))
             return false;
-    }
+    if (i < bytes.size && bytes.size > 8)
+        return !has_unprintable(bytes.data + bytes.size - 8);
     for (; i < bytes.size; i++)
         if ((unsigned char)bytes.data[i] < 0x20 || (unsigned char)bytes.data[i] >= 0x7f)
             return false;
@@ -85,10 +92,23 @@ static int check_headers(const struct ow_message *m, const struct ow_message_lim
     return 0;
 }
 
-int ow_message_check(const struct ow_message *m, const struct ow_message_limits *limits, struct ow_error *err)
+static bool is_plain(struct ow_bytes bytes, size_t size_max)
 {
-    if (m->defect.data)
-        return ow_error_set(err, OW_EINVALID, "%.*s", OW_PRINT(m->defect));
+    return bytes.size <= size_max && is_printable(bytes);
+}
+
+/* As nearly all are: then nothing has to be found out about any single one. */
+static bool has_plain_names(const struct ow_message *m, const struct ow_message_limits *limits)
+{
+    bool is_key_other = m->key.data != m->aggregate_id.data || m->key.size != m->aggregate_id.size;
+    return !m->is_shaped && m->id.size > 0 && is_plain(m->id, limits->key_bytes_max) &&
+           is_plain(m->aggregate_type, limits->key_bytes_max) && is_plain(m->aggregate_id, limits->key_bytes_max) &&
+           is_plain(m->type, limits->key_bytes_max) && (!is_key_other || is_plain(m->key, limits->key_bytes_max)) &&
+           is_plain(m->topic, limits->topic_bytes_max);
+}
+
+static int check_names(const struct ow_message *m, const struct ow_message_limits *limits, struct ow_error *err)
+{
     const struct {
         const char *name;
         struct ow_bytes bytes;
@@ -113,12 +133,22 @@ int ow_message_check(const struct ow_message *m, const struct ow_message_limits 
         if (r < 0)
             return r;
     }
+    return 0;
+}
+
+int ow_message_check(const struct ow_message *m, const struct ow_message_limits *limits, struct ow_error *err)
+{
+    if (m->defect.data)
+        return ow_error_set(err, OW_EINVALID, "%.*s", OW_PRINT(m->defect));
+    int r = has_plain_names(m, limits) ? 0 : check_names(m, limits, err);
+    if (r < 0)
+        return r;
     if (m->topic.data && m->topic.size == 0)
         return ow_error_set(err, OW_EINVALID, "topic is empty");
     if (m->payload.size > limits->payload_bytes_max)
         return ow_error_set(err, OW_ETOOBIG, "payload has %zu bytes, the limit is %zu", m->payload.size,
                             limits->payload_bytes_max);
-    return check_headers(m, limits, err);
+    return m->header_count > 0 ? check_headers(m, limits, err) : 0;
 }
 
 size_t ow_message_size(const struct ow_message *m)

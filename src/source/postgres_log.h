@@ -65,6 +65,8 @@ struct ow_pg_log {
     struct ow_buf image; /* of the row of the message that was yielded last */
 
     struct ow_pg_slot found; /* when it was opened */
+    char membership[16];     /* of our own outbox in the publication; "": there is none */
+    bool was_taken_out;      /* it has another one than when the slot's first rows were read */
     bool has_snapshot_mark;  /* a snapshot was begun and not done, here or in an earlier life */
     bool goes_back;          /* what is on record is to be forgotten when the slot is made */
     uint64_t slot_start;     /* where the slot that was made here begins; 0: none was made */

@@ -63,10 +63,10 @@ void ow_pg_pruner_add(struct ow_pg_pruner *p, int64_t seq)
 
 /* --- steps -------------------------------------------------------------------------------------------- */
 
-static int send(struct ow_pg_pruner *p, const char *sql, const char *parameter, enum ow_pg_prune_step step,
-                struct ow_error *err)
+static int send(struct ow_pg_pruner *p, const char *sql, int count, const char *const *parameters,
+                enum ow_pg_prune_step step, struct ow_error *err)
 {
-    if (PQsendQueryParams(p->conn, sql, parameter ? 1 : 0, NULL, &parameter, NULL, NULL, 0) != 1)
+    if (PQsendQueryParams(p->conn, sql, count, NULL, parameters, NULL, NULL, 0) != 1)
         return ow_postgres_fail(p->conn, NULL, p->shown, err);
     p->step = step;
     return PQflush(p->conn) < 0 ? ow_postgres_fail(p->conn, NULL, p->shown, err) : 0;
@@ -80,7 +80,9 @@ static int begin_delete(struct ow_pg_pruner *p, struct ow_error *err)
         ow_buf_printf(&list, "%c%" PRId64, i ? ',' : '{', p->seqs[i]);
     ow_buf_add_char(&list, '}');
     int r = ow_buf_check(&list, err);
-    return r < 0 ? r : send(p, ow_sql_pg_log_prune, list.data, OW_PG_PRUNE_DELETING, err);
+    return r < 0 ? r
+                 : send(p, ow_sql_pg_log_prune, 3, (const char *const[]){list.data, p->publication, p->membership},
+                        OW_PG_PRUNE_DELETING, err);
 }
 
 static int begin_look(struct ow_pg_pruner *p, struct ow_error *err)
@@ -89,7 +91,8 @@ static int begin_look(struct ow_pg_pruner *p, struct ow_error *err)
     (void)snprintf(limit, sizeof limit, "%d", LEFT_ROWS);
     p->left_count = 0;
     p->left_lsn = 0;
-    return send(p, ow_sql_pg_log_left_over, limit, OW_PG_PRUNE_LOOKING, err);
+    return send(p, ow_sql_pg_log_left_over, 3, (const char *const[]){limit, p->publication, p->membership},
+                OW_PG_PRUNE_LOOKING, err);
 }
 
 static int take_result(struct ow_pg_pruner *p, const PGresult *result, struct ow_error *err)
@@ -159,7 +162,7 @@ static int begin_step(struct ow_pg_pruner *p, uint64_t done, bool hurries, struc
             return r;
     }
     if (asks)
-        return send(p, ow_sql_pg_log_insert_lsn, NULL, OW_PG_PRUNE_ASKING, err);
+        return send(p, ow_sql_pg_log_insert_lsn, 0, NULL, OW_PG_PRUNE_ASKING, err);
     return deletes ? begin_delete(p, err) : begin_look(p, err);
 }
 

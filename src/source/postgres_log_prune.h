@@ -18,7 +18,8 @@ enum ow_pg_prune_step { OW_PG_PRUNE_IDLE, OW_PG_PRUNE_DELETING, OW_PG_PRUNE_LOOK
 struct ow_pg_pruner {
     const char *url, *shown; /* the caller's */
     bool is_on;
-    bool looks; /* for rows that were left behind */
+    bool looks;                           /* for rows that were left behind */
+    const char *publication, *membership; /* the caller's: what has to be so that all rows are in the log */
     /* private */
     struct pg_conn *conn;
     enum ow_pg_prune_step step;

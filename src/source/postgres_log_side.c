@@ -98,6 +98,15 @@ int ow_pg_side_find_slot(struct ow_pg_side *side, const char *slot, struct ow_pg
     return ret->is_lost ? 0 : ow_pg_lsn_parse(ow_bytes_of(text_of(result, 3)), &ret->confirmed, err);
 }
 
+int ow_pg_side_membership(struct ow_pg_side *side, const char *publication, char ret[16], struct ow_error *err)
+{
+    OW_CLEANUP(clear_result) PGresult *result = NULL;
+    int r = QUERY(side, ow_sql_pg_log_membership, &result, err, publication);
+    if (r == 0)
+        (void)snprintf(ret, 16, "%s", text_of(result, 0));
+    return r;
+}
+
 /* Who streamed from it a moment ago, ourselves perhaps, may not have gone yet. */
 int ow_pg_side_drop_slot(struct ow_pg_side *side, const char *slot, struct ow_error *err)
 {
@@ -204,8 +213,9 @@ int ow_pg_side_check_rights(struct ow_pg_side *side, const char *slot, const cha
         r = QUERY(side, ow_sql_pg_log_missing_rights, &result, err, schemas.data, tables.data, publication, slot);
     if (r < 0 || PQgetisnull(result, 0, 0))
         return r;
-    return ow_error_set(err, OW_EDENIED, "%s: role %s lacks rights to read the log; a DBA may run, in this database: %s",
-                        side->shown, PQuser(side->conn), text_of(result, 0));
+    return ow_error_set(err, OW_EDENIED,
+                        "%s: role %s lacks rights to read the log; a DBA may run, in this database: %s", side->shown,
+                        PQuser(side->conn), text_of(result, 0));
 }
 
 static int write_statement(struct ow_pg_side *side, const char *publication, const struct ow_pg_rows *rows,
@@ -216,8 +226,9 @@ static int write_statement(struct ow_pg_side *side, const char *publication, con
     if (!rows)
         return QUERY(side, ow_sql_pg_log_publication_of_nothing, ret, err, publication);
     int r = name_tables(rows, &schemas, &tables, err);
-    return r < 0 ? r : QUERY(side, ow_sql_pg_log_publication_of_tables, ret, err, publication, schemas.data, tables.data,
-                 is_partitioned ? "true" : "false");
+    return r < 0 ? r
+                 : QUERY(side, ow_sql_pg_log_publication_of_tables, ret, err, publication, schemas.data, tables.data,
+                         is_partitioned ? "true" : "false");
 }
 
 static int make_publication(struct ow_pg_side *side, const char *publication, const struct ow_pg_rows *rows,

@@ -40,12 +40,15 @@ void ow_pg_side_unlock(struct ow_pg_side *side, const char *slot);
 /* OW_ECORRUPT: there is a slot of that name which is none of ours. */
 int ow_pg_side_find_slot(struct ow_pg_side *side, const char *slot, struct ow_pg_slot *ret,
                          struct ow_error *err) OW_MUST_CHECK;
+/* How the publication has onewrite.outbox: another text after the table was replaced, or taken out for a while. */
+int ow_pg_side_membership(struct ow_pg_side *side, const char *publication, char ret[16],
+                          struct ow_error *err) OW_MUST_CHECK;
 int ow_pg_side_drop_slot(struct ow_pg_side *side, const char *slot, struct ow_error *err) OW_MUST_CHECK;
 
 /* Whether the server can do it at all: wal_level, and its version for `kind` "message". */
 int ow_pg_side_check_server(struct ow_pg_side *side, bool by_message, struct ow_error *err) OW_MUST_CHECK;
-/* Everything that the role may not and will have to. OW_EDENIED: with the SQL of all of it, for a DBA. `rows` NULL: it is
-   read by message. */
+/* Everything that the role may not and will have to. OW_EDENIED: with the SQL of all of it, for a DBA. `rows` NULL: it
+   is read by message. */
 int ow_pg_side_check_rights(struct ow_pg_side *side, const char *slot, const char *publication,
                             const struct ow_pg_rows *rows, struct ow_error *err) OW_MUST_CHECK;
 /* That the table is there with the columns that a message needs, or with any. */

@@ -7,7 +7,7 @@
 #include "source/postgres_guard.h"
 #include "source/postgres_log.h"
 
-static const char MARK_BEGUN[] = "begun", MARK_DONE[] = "done";
+static const char MARK_BEGUN[] = "begun", MARK_DONE[] = "done "; /* and the membership */
 
 static void name_mark(const struct ow_pg_log *log, char to[OW_POSTGRES_NAME_SIZE + 16])
 {
@@ -19,6 +19,13 @@ static int write_mark(struct ow_pg_log *log, const char *text, struct ow_error *
     char name[OW_POSTGRES_NAME_SIZE + 16];
     name_mark(log, name);
     return ow_pg_side_write_record(&log->side, name, text, log->stream.system_identifier, NULL, err);
+}
+
+static int mark_done(struct ow_pg_log *log, struct ow_error *err)
+{
+    char text[sizeof MARK_DONE + sizeof log->membership];
+    (void)snprintf(text, sizeof text, "%s%s", MARK_DONE, log->membership);
+    return write_mark(log, text, err);
 }
 
 /* --- closing ------------------------------------------------------------------------------------------ */
@@ -86,8 +93,15 @@ static int look_for_mark(struct ow_pg_log *log, struct ow_error *err)
     if (r < 0)
         return r;
     log->has_snapshot_mark = mark.is_there && strcmp(mark.text, MARK_BEGUN) == 0;
+    bool is_done = mark.is_there && strncmp(mark.text, MARK_DONE, strlen(MARK_DONE)) == 0;
+    r = log->own_outbox >= 0 ? ow_pg_side_membership(&log->side, log->publication, log->membership, err) : 0;
+    if (r < 0)
+        return r;
+    log->was_taken_out = is_done && log->membership[0] && strcmp(mark.text + strlen(MARK_DONE), log->membership) != 0;
+    log->pruner.publication = log->publication;
+    log->pruner.membership = log->membership;
     /* Rows that were there before the slot are known to be published; else nobody may delete by looking. */
-    log->pruner.looks = log->pruner.is_on && mark.is_there && strcmp(mark.text, MARK_DONE) == 0;
+    log->pruner.looks = log->pruner.is_on && is_done && !log->was_taken_out;
     if (!log->has_snapshot_mark || !log->found.is_there)
         return 0;
     log->found.is_there = false;
@@ -189,6 +203,13 @@ static bool has_gap(const struct ow_pg_log *log, struct ow_position record, bool
     char lsn[OW_PG_LSN_TEXT_SIZE], recorded[OW_PG_LSN_TEXT_SIZE + 16], other[OW_PG_LSN_TEXT_SIZE];
     (void)snprintf(recorded, sizeof recorded, "%s%s", ow_pg_lsn_format(record.major, lsn),
                    log->takeover.commit_lsn ? " (start_after)" : "");
+    if (log->was_taken_out) {
+        ow_buf_printf(why,
+                      "onewrite.outbox was replaced by another table, or taken out of publication %s for a while: rows "
+                      "that were written meanwhile are not in the log",
+                      log->publication);
+        return true;
+    }
     if (ow_position_is_zero(record)) {
         if (log->found.is_lost)
             ow_buf_printf(why, "slot %s is lost: the server has removed the log that it needs", log->slot);
@@ -280,7 +301,7 @@ int ow_pg_log_create(struct ow_pg_log *log, struct ow_error *err)
 
 int ow_pg_log_end_snapshot(struct ow_pg_log *log, struct ow_error *err)
 {
-    int r = write_mark(log, MARK_DONE, err);
+    int r = mark_done(log, err);
     if (r == 0)
         log->has_snapshot_mark = false;
     return r;
@@ -296,6 +317,9 @@ static int go_on_over_gap(struct ow_pg_log *log, struct ow_error *err)
     log->track.confirmed = (struct ow_position){0};
     log->takeover = (struct ow_pg_takeover){0};
     log->options.accepts_gap = false; /* that one, not the next */
+    int r = log->was_taken_out && !wants_snapshot ? mark_done(log, err) : 0;
+    if (r < 0)
+        return r;
     if (wants_snapshot || !log->found.is_there || log->found.is_lost) {
         log->goes_back = true; /* once the slot is there: until then the gap has to be seen again */
         return begin_create(log, wants_snapshot, err);

@@ -61,7 +61,7 @@ PURE = set(
     "stdnoreturn string strings sys/types".split()
 )
 SYSTEM = set(
-    "dirent fcntl getopt libgen locale poll pthread sched setjmp signal spawn stdatomic syslog termios time "
+    "dirent fcntl getopt libgen locale malloc poll pthread sched setjmp signal spawn stdatomic syslog termios time "
     "unistd arpa/inet netdb netinet/in sys/epoll sys/eventfd sys/file sys/inotify sys/ioctl sys/mman sys/prctl sys/random "
     "sys/resource sys/signalfd sys/socket sys/stat sys/statvfs sys/sysmacros sys/syscall sys/time sys/timerfd "
     "sys/uio sys/un sys/utsname sys/wait linux/limits".split()

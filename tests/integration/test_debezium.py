@@ -210,7 +210,7 @@ def test_rows_before_the_slot_and_after_a_change_of_the_table(run, tmp_path, pg_
     make_topics(kafka, {"snap.Order"})
     case = simple_case("snap", [])
     tables = {table["name"]: table for table in case["tables"]}
-    more = {"transforms.outbox.table.fields.additional.placement": "colour:header,type:header:kind",
+    more = {"source.snapshot.mode": "initial", "transforms.outbox.table.fields.additional.placement": "colour:header,type:header:kind",
             "transforms.outbox.table.fields.additional.error.on.missing": "true"}
     config = write_config(run, tmp_path, pg_database, kafka, case, **more)
     pg_database.query("CREATE TYPE colour AS ENUM ('red', 'green'); CREATE DOMAIN shade AS colour NOT NULL DEFAULT 'red'")

@@ -109,3 +109,14 @@ CREATE TABLE onewrite.position (
     system_identifier text NOT NULL,
     time              timestamptz NOT NULL DEFAULT clock_timestamp()
 ) WITH (fillfactor = 50);
+
+-- Whether a row of the outbox still waits to be published.
+CREATE FUNCTION onewrite.waits(seq bigint) RETURNS boolean LANGUAGE sql STABLE AS $$
+    SELECT EXISTS (SELECT FROM onewrite.outbox o WHERE o.seq = $1 AND o.accepted_at IS NULL)
+       AND NOT EXISTS (SELECT FROM onewrite.accepted a
+                       WHERE a.first <= $1
+                         AND CASE WHEN $1 < a.first + octet_length(a.bits) * 8
+                                  THEN get_bit(a.bits, ($1 - a.first)::int) = 1 ELSE false END)
+       AND ((SELECT relkind FROM pg_catalog.pg_class WHERE oid = 'onewrite.outbox'::regclass) = 'r'
+            OR $1 >= (SELECT coalesce(min(accepted_below), 0) FROM onewrite.lease WHERE name LIKE 'outbox/%'))
+$$;

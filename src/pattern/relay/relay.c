@@ -170,7 +170,9 @@ static bool may_read(const struct ow_relay *relay)
 static int read_all(struct ow_relay *relay, struct ow_error *err)
 {
     bool has_read = false;
-    while (may_read(relay) && ow_relay_now_ms(relay) >= relay->source_due_ms) {
+    if (ow_relay_now_ms(relay) < relay->source_due_ms)
+        return 0;
+    while (may_read(relay)) {
         int r = relay->spare ? 1 : read_one(relay, err);
         relay->is_dry = r == 0;
         if (r < 0)
