@@ -24,7 +24,7 @@ struct ow_work_ops {
     void (*look)(struct ow_work *work, const struct ow_error *end, struct ow_snapshot *ret);
     /* Where it stands in its partitions. NULL: it has none. *ret is freed by the caller. */
     size_t (*look_at_places)(struct ow_work *work, struct ow_place_at **ret);
-    void (*pause)(struct ow_work *work, bool is_to_pause); /* NULL: it cannot be paused */
+    void (*pause)(struct ow_work *work, bool is_to_pause);              /* NULL: it cannot be paused */
     void (*tell_end)(struct ow_work *work, const struct ow_error *end); /* code 0: it was told to stop, or is done */
     void (*close)(struct ow_work *work);                                /* at the end of its thread */
     void (*free)(struct ow_work *work);
@@ -32,7 +32,7 @@ struct ow_work_ops {
 struct ow_work {
     const struct ow_work_ops *ops;
     enum ow_work_kind kind;
-    const char *name, *from, *to; /* to: of a consumer its handler */
+    const char *name, *from, *to;       /* to: of a consumer its handler */
     const struct ow_pipeline *pipeline; /* set by ow_pipeline_new() */
 };
 

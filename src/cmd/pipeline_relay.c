@@ -157,9 +157,9 @@ static void relay_look(struct ow_work *work, const struct ow_error *end, struct 
                                 .retained_bytes = view.retained_bytes,
                                 .oldest_ms = view.oldest_ms,
                                 .relay = p->relay.counters};
-    const char *why = ret->state == OW_WORK_FAILED ? end->text
+    const char *why = ret->state == OW_WORK_FAILED                                     ? end->text
                       : ret->state == OW_WORK_STANDBY || ret->state == OW_WORK_TROUBLE ? p->trouble
-                                                                                      : "";
+                                                                                       : "";
     (void)snprintf(ret->trouble, sizeof ret->trouble, "%.*s", (int)sizeof ret->trouble - 1, why);
 }
 
@@ -209,8 +209,7 @@ int ow_relay_pipeline_new(const struct ow_relay_pipeline_options *options, struc
     p->name = strdup(options->name);
     p->from = strdup(options->from);
     p->to = strdup(options->to);
-    p->work = (struct ow_work){
-        .ops = &relay_ops, .kind = OW_WORK_RELAY, .name = p->name, .from = p->from, .to = p->to};
+    p->work = (struct ow_work){.ops = &relay_ops, .kind = OW_WORK_RELAY, .name = p->name, .from = p->from, .to = p->to};
     p->options.relay.listener = on_event;
     p->options.relay.listener_context = p;
     p->options.relay.may_wait = may_wait;

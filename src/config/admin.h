@@ -72,8 +72,8 @@ struct ow_config_alert {
     char *name;
     char *when; /* as written */
     struct ow_alert_rule rule;
-    char *of;                                                      /* a relay or consumer; NULL: each of them */
-    char *webhook, *secret;                                        /* one of webhook and routing_key is there */
+    char *of;               /* a relay or consumer; NULL: each of them */
+    char *webhook, *secret; /* one of webhook and routing_key is there */
     char *routing_key, *pagerduty_url;
     uint32_t severity; /* index in ow_alert_severities */
     int64_t repeat_ms; /* 0: told once */

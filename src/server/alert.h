@@ -25,14 +25,14 @@ enum { OW_ALERT_MINUTES = 10 }; /* dead letters are counted over so many */
 
 struct ow_alert_state {
     bool holds, is_firing;
-    int64_t since_ms;         /* monotonic: when it began to hold */
-    int64_t since_wall_ms;    /* the same for people */
-    enum ow_alert_told told;  /* MAYBE: by an earlier process */
-    int64_t told_ms, due_ms;  /* when; and before when it is not tried again */
-    uint32_t failures;        /* to tell it, in a row */
-    int64_t value;            /* the last */
+    int64_t since_ms;                /* monotonic: when it began to hold */
+    int64_t since_wall_ms;           /* the same for people */
+    enum ow_alert_told told;         /* MAYBE: by an earlier process */
+    int64_t told_ms, due_ms;         /* when; and before when it is not tried again */
+    uint32_t failures;               /* to tell it, in a row */
+    int64_t value;                   /* the last */
     uint64_t base[OW_ALERT_MINUTES]; /* dead letters, at the begin of this minute and those before */
-    int64_t minute;           /* -1: no count yet */
+    int64_t minute;                  /* -1: no count yet */
 };
 
 /* The number that a rule is about; INT64_MIN: there is none for this pipeline. *state remembers what it takes. is_new:
@@ -45,12 +45,13 @@ enum ow_alert_due ow_alert_judge(const struct ow_config_alert *alert, bool holds
 /* It was told, or could not be. */
 void ow_alert_was_told(struct ow_alert_state *state, enum ow_alert_due what, bool is_done, int64_t now_ms);
 
-/* --- telling (alert_tell.c, where there is libcurl) ---------------------------------------------------------------- */
+/* --- telling (alert_tell.c, where there is libcurl) ----------------------------------------------------------------
+ */
 
 struct ow_alert_news {
     const struct ow_config_alert *alert;
     enum ow_alert_due what;
-    const char *host, *kind, *name; /* of the pipeline */
+    const char *host, *kind, *name;  /* of the pipeline */
     int64_t value, since_ms, now_ms; /* wall clock */
 };
 /* Appends the body for whom the alert names. */
@@ -58,7 +59,8 @@ void ow_alert_format(struct ow_buf *to, const struct ow_alert_news *news);
 /* Sends it; waits up to 10 s, or until *is_stopping. OW_EUNREACHABLE: try again; others: it is refused. */
 int ow_alert_tell(const struct ow_alert_news *news, const atomic_bool *is_stopping, struct ow_error *err) OW_MUST_CHECK;
 
-/* --- all of them (alert.c) --------------------------------------------------------------------------------------------- */
+/* --- all of them (alert.c)
+ * --------------------------------------------------------------------------------------------- */
 
 struct ow_alerts;
 /* Configuration and board must outlive it. OW_EUNSUPPORTED: a build without libcurl. */

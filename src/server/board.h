@@ -30,11 +30,11 @@ const char *ow_breaker_state_name(enum ow_breaker_state state);
 
 struct ow_snapshot {
     enum ow_work_state state;
-    char trouble[400];           /* why, in TROUBLE, STANDBY and FAILED; else empty */
-    uint64_t troubles;           /* times that a side failed and was tried again until it worked */
-    uint64_t in_flight, bytes;   /* messages that were read and are not settled, and their size in memory */
-    int64_t retained_bytes;      /* of a relay: the log that its database keeps for it; -1: not known, or none */
-    int64_t oldest_ms;           /* the time of the oldest of them, wall clock; 0: none, or not known */
+    char trouble[400];         /* why, in TROUBLE, STANDBY and FAILED; else empty */
+    uint64_t troubles;         /* times that a side failed and was tried again until it worked */
+    uint64_t in_flight, bytes; /* messages that were read and are not settled, and their size in memory */
+    int64_t retained_bytes;    /* of a relay: the log that its database keeps for it; -1: not known, or none */
+    int64_t oldest_ms;         /* the time of the oldest of them, wall clock; 0: none, or not known */
     struct ow_relay_counters relay;
     struct ow_consumer_counters consumer;
     uint32_t calls; /* of a consumer, now */

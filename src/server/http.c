@@ -132,11 +132,8 @@ static enum ow_role role_of(const struct ow_http *h, struct MHD_Connection *conn
 static void answer_visit(struct ow_http *h, struct MHD_Connection *connection, const char *path, const char *method,
                          const struct visit *visit, struct ow_http_answer *answer)
 {
-    struct ow_http_request request = {.method = method,
-                                      .path = path,
-                                      .body = ow_buf_bytes(&visit->body),
-                                      .query = query,
-                                      .connection = connection};
+    struct ow_http_request request = {
+        .method = method, .path = path, .body = ow_buf_bytes(&visit->body), .query = query, .connection = connection};
     if (!is_admitted(h, connection, answer))
         return;
     request.role = role_of(h, connection, answer);

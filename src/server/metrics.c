@@ -67,10 +67,10 @@ int64_t ow_process_open_fds(void)
 
 /* --- what there is of a relay and of a consumer ------------------------------------------------------------- */
 
-#define COUNTER_OF(group, field)                                   \
+#define COUNTER_OF(group, field)                                  \
     static int64_t group##_##field(const struct line_context *of) \
-    {                                                              \
-        return (int64_t)of->line->now.group.field;                 \
+    {                                                             \
+        return (int64_t)of->line->now.group.field;                \
     }
 COUNTER_OF(relay, read)
 COUNTER_OF(relay, sent)
@@ -279,8 +279,9 @@ static void write_lags(struct ow_buf *to, const struct ow_board_view *view)
 static void write_process(struct ow_buf *to, const struct ow_metrics_process *p)
 {
     int64_t resident = ow_process_resident_bytes(), fds = ow_process_open_fds();
-    ow_buf_printf(to, "# TYPE onewrite_build info\n# HELP onewrite_build What runs.\n"
-                      "onewrite_build_info{version=\"%s\",build=\"%s\"} 1\n",
+    ow_buf_printf(to,
+                  "# TYPE onewrite_build info\n# HELP onewrite_build What runs.\n"
+                  "onewrite_build_info{version=\"%s\",build=\"%s\"} 1\n",
                   p->version, p->build);
     head(to, "process_start_time_seconds", GAUGE, SECONDS, "When the process started, in seconds since 1970.");
     ow_buf_add_text(to, "process_start_time_seconds");
