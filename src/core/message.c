@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "core/message.h"
 
+#include <stddef.h>
 #include <stdlib.h>
 
 const struct ow_message_limits ow_message_limits_default = {
@@ -173,16 +174,20 @@ static struct ow_bytes put(char **at, struct ow_bytes bytes)
     return copy;
 }
 
-struct ow_message *ow_message_copy(const struct ow_message *m)
+/* One spare byte, so that an empty field at the very end still points into the block. */
+static size_t block_size(const struct ow_message *m)
 {
-    /* One spare byte, so that an empty field at the very end still points into the block. */
-    struct ow_message *copy = malloc(ow_message_size(m) + 1);
-    if (!copy)
-        return NULL;
+    return ow_message_size(m) + 1;
+}
+
+static struct ow_message *fill(void *block, const struct ow_message *m, struct ow_message_piece *piece)
+{
+    struct ow_message *copy = block;
     struct ow_header *headers = (struct ow_header *)(copy + 1);
     char *at = (char *)(headers + m->header_count);
     *copy = *m;
     copy->row = NULL;
+    copy->piece = piece;
     copy->headers = m->header_count ? headers : NULL;
     copy->id = put(&at, m->id);
     copy->topic = put(&at, m->topic);
@@ -200,7 +205,63 @@ struct ow_message *ow_message_copy(const struct ow_message *m)
     return copy;
 }
 
+struct ow_message *ow_message_copy(const struct ow_message *m)
+{
+    void *block = malloc(block_size(m));
+    return block ? fill(block, m, NULL) : NULL;
+}
+
+/* --- in pieces ----------------------------------------------------------------------------------------- */
+
+enum { PIECE_BYTES = 64 << 10, SHARE_BYTES_MAX = PIECE_BYTES / 8 };
+
+struct ow_message_piece {
+    size_t used;
+    uint32_t users; /* messages, and the pool while it fills this one */
+    _Alignas(max_align_t) char bytes[];
+};
+
+static void leave(struct ow_message_piece *piece)
+{
+    if (--piece->users == 0)
+        free(piece);
+}
+
+void ow_message_pool_done(struct ow_message_pool *pool)
+{
+    if (pool->piece)
+        leave(pool->piece);
+    pool->piece = NULL;
+}
+
+struct ow_message *ow_message_copy_to(struct ow_message_pool *pool, const struct ow_message *m)
+{
+    const size_t align = _Alignof(max_align_t);
+    size_t size = (block_size(m) + align - 1) / align * align;
+#ifdef __SANITIZE_ADDRESS__ /* each has a block of its own: who reads too far is found out */
+    size = SHARE_BYTES_MAX + 1;
+#endif
+    if (size > SHARE_BYTES_MAX)
+        return ow_message_copy(m);
+    if (!pool->piece || pool->piece->used + size > PIECE_BYTES) {
+        struct ow_message_piece *piece = malloc(sizeof *piece + PIECE_BYTES);
+        if (!piece)
+            return NULL;
+        ow_message_pool_done(pool);
+        piece->used = 0;
+        piece->users = 1;
+        pool->piece = piece;
+    }
+    struct ow_message *copy = fill(pool->piece->bytes + pool->piece->used, m, pool->piece);
+    pool->piece->used += size;
+    pool->piece->users++;
+    return copy;
+}
+
 void ow_message_free(struct ow_message *message)
 {
-    free(message);
+    if (message && message->piece)
+        leave(message->piece);
+    else
+        free(message);
 }
