@@ -275,8 +275,8 @@ static void apply_pressure(struct ow_consumer *c)
         full += is_full(c->partitions[i]);
         half_full += c->partitions[i]->window.count > c->partitions[i]->window.limits.count_max / 2;
     }
-    bool is_enough = c->bytes >= max || (full > 0 && full == c->partition_count);
-    bool has_eased = c->bytes < max / 2 + 1 && (half_full == 0 || half_full < c->partition_count);
+    bool is_enough = c->is_held || c->bytes >= max || (full > 0 && full == c->partition_count);
+    bool has_eased = !c->is_held && c->bytes < max / 2 + 1 && (half_full == 0 || half_full < c->partition_count);
     if (!c->is_paused && is_enough)
         c->is_paused = c->subscriber->ops->pause(c->subscriber, OW_NULL_BYTES, 0) == 0;
     else if (c->is_paused && has_eased)
@@ -433,7 +433,7 @@ int ow_consumer_read_letters(struct ow_consumer *c, struct ow_error *err)
 {
     int64_t now = ow_consumer_now_ms(c);
     if (!c->inbox || !c->options.keeps_letters || !ow_consumer_is_open(c, OW_SIDE_INBOX) || c->is_draining ||
-        now < c->replay_due_ms)
+        c->is_held || now < c->replay_due_ms)
         return 0;
     int r = c->replays ? 0 : new_partition(c, OW_NULL_BYTES, -1, &c->replays, err);
     if (r < 0)
