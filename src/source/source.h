@@ -81,7 +81,9 @@ struct ow_source {
     /* Set by a log, before its next message is there: it goes on elsewhere, perhaps before the position that a broker
        keeps, which counts no more. The relay makes the broker forget it, and then clears this. */
     bool has_gone_back;
-    bool parks;      /* set by the relay before open(): park() will be asked about every message with a key */
+    int64_t retained_bytes; /* set by a log, now and then: one more than the bytes of it that the database keeps because
+                               of what is not confirmed; 0: not known */
+    bool parks;             /* set by the relay before open(): park() will be asked about every message with a key */
 };
 
 /* --- an outbox table in a store, by polling (outbox_polling.c) --------------------------------------- */
@@ -132,7 +134,8 @@ struct ow_postgres_log_options {
     const char *spill_folder; /* for transactions in progress that are too large for memory; NULL: $TMPDIR or /tmp */
 };
 /* What another program has published from the slot already: "LSN", the end of the last transaction of which it has
-   published everything, or "LSN, XID, LSN", and then of the one with that number the rows up to that one. OW_EINVALID. */
+   published everything, or "LSN, XID, LSN", and then of the one with that number the rows up to that one. OW_EINVALID.
+ */
 int ow_postgres_log_check_start(const char *text, struct ow_error *err) OW_MUST_CHECK;
 /* OW_EUNSUPPORTED in a build without libpq. OW_EINVALID: an option is wrong. */
 int ow_postgres_log_new(const struct ow_postgres_log_options *options, struct ow_source **ret,

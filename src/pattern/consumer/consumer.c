@@ -87,6 +87,7 @@ void ow_consumer_done(struct ow_consumer *c)
     ow_route_done(&c->id);
     ow_buf_done(&c->scratch);
     ow_buf_done(&c->letter_scratch);
+    free(c->headers);
     free(c->calls);
     free(c->batch);
     *c = (struct ow_consumer){0};
@@ -128,8 +129,8 @@ static int64_t breaker_due_ms(const struct ow_consumer *c)
 
 static bool can_begin(const struct ow_consumer *c)
 {
-    return !c->is_draining && c->calls_used < c->options.in_flight && ow_consumer_is_open(c, OW_SIDE_HANDLER) &&
-           (!c->inbox || ow_consumer_is_open(c, OW_SIDE_INBOX)) &&
+    return !c->is_draining && !c->is_held && c->calls_used < c->options.in_flight &&
+           ow_consumer_is_open(c, OW_SIDE_HANDLER) && (!c->inbox || ow_consumer_is_open(c, OW_SIDE_INBOX)) &&
            (c->breaker.state == OW_BREAKER_CLOSED ||
             (c->breaker.state == OW_BREAKER_HALF_OPEN && c->breaker.probes_begun < c->breaker.policy.probes));
 }
@@ -168,13 +169,13 @@ static void say_what_to_wait_for(struct ow_consumer *c, struct ow_wait *wait)
             ow_wait_until(wait, c->letters_due_ms);
     }
     wait_for_windows(c, wait);
-    if (c->breaker.state == OW_BREAKER_OPEN)
+    if (c->breaker.state == OW_BREAKER_OPEN && !c->is_held)
         ow_wait_until(wait, breaker_due_ms(c));
     if (can_begin(c) && has_ready(c))
         ow_wait_until(wait, ow_consumer_now_ms(c));
     if (has_to_settle(c))
         ow_wait_until(wait, c->settle_due_ms);
-    if (c->inbox && c->options.keeps_letters && !c->is_draining)
+    if (c->inbox && c->options.keeps_letters && !c->is_draining && !c->is_held)
         ow_wait_until(wait, c->replay_due_ms);
 }
 
@@ -231,6 +232,9 @@ bool ow_consumer_is_idle(const struct ow_consumer *c)
     struct ow_error ignored;
     if (c->inbox && c->options.keeps_letters && !c->letters_are_dry)
         return false;
-    return c->is_dry && ow_consumer_is_open(c, OW_SIDE_SUBSCRIBER) && (!c->replays || c->replays->window.count == 0) &&
-           c->subscriber->ops->is_at_end(c->subscriber, &ignored) == 1;
+    if (!c->is_dry || !ow_consumer_is_open(c, OW_SIDE_SUBSCRIBER) || (c->replays && c->replays->window.count > 0))
+        return false;
+    /* A topic that is not there has nothing to be read; that it is missing has been told. */
+    int r = c->subscriber->ops->is_at_end(c->subscriber, &ignored);
+    return r == 1 || r == OW_ENOTFOUND;
 }

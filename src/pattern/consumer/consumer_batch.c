@@ -192,7 +192,8 @@ int ow_consumer_run_batch(struct ow_consumer *c, struct ow_error *err)
     struct ow_consumer_call *call, *blamed;
     struct ow_outcome outcome = {.retry_after_ms = -1};
     bool one_by_one = false;
-    if (c->is_draining || !ow_consumer_is_open(c, OW_SIDE_INBOX) || !ow_consumer_is_open(c, OW_SIDE_HANDLER))
+    if (c->is_draining || c->is_held || !ow_consumer_is_open(c, OW_SIDE_INBOX) ||
+        !ow_consumer_is_open(c, OW_SIDE_HANDLER))
         return 0;
     while ((call = ow_consumer_take(c))) {
         add(&b, call);
