@@ -266,7 +266,13 @@ static int write_tables(struct ow_import *in, struct ow_error *err)
         ow_buf_add_text(&in->to->yaml, "      outbox: \"public.outbox\"\n");
         ow_import_lose(in, "table.include.list", "names no table of the router; public.outbox is taken");
     }
-    return r == 0 ? write_list(in, "changes", false, &changes, err) : r;
+    if (r == 0)
+        r = write_list(in, "changes", false, &changes, err);
+    struct ow_bytes skipped = source(in, "skipped.operations");
+    if (r == 0 && changes > 0 && skipped.data && !ow_bytes_is(skipped, "t"))
+        ow_import_lose(in, "skipped.operations",
+                       "not carried over: every INSERT, UPDATE and DELETE is published, and no TRUNCATE");
+    return r;
 }
 
 /* Whether rows that are there before the slot is made are published. */
