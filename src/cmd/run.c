@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "cmd/admin.h"
 #include "cmd/command.h"
 #include "cmd/daemon.h"
 #include "cmd/places.h"
@@ -34,6 +35,7 @@ struct runner {
     const struct run_options *options;
     const char *path;
     struct ow_daemon daemon;
+    struct ow_admin admin;
     const char *gap_accepted; /* at the first start only */
     struct running *running;  /* owned */
     size_t count;
@@ -141,6 +143,8 @@ static int start(struct runner *runner, const struct entry *entry, int64_t wait_
     if (r == 0)
         r = entry->relay ? new_relay(runner, entry->relay, &pipeline, err)
                          : new_consumer(runner, entry->consumer, &pipeline, err);
+    if (r == 0 && runner->admin.board && (r = ow_pipeline_attach(pipeline, runner->admin.board, err)) < 0)
+        ow_pipeline_free(pipeline);
     if (r == 0)
         r = ow_daemon_add(&runner->daemon, pipeline, wait_ms, err);
     if (r < 0)
@@ -192,12 +196,22 @@ static int keep_config(struct runner *runner, struct ow_config *config, struct o
     return 0;
 }
 
+/* Pipelines that run already tell the board, too, once there is one. */
+static void start_admin(struct runner *runner, const struct ow_config *config)
+{
+    bool had_board = runner->admin.board != NULL;
+    (void)ow_admin_configure(&runner->admin, config);
+    if (!had_board && runner->admin.board)
+        while (runner->count > 0)
+            stop(runner, runner->count - 1);
+}
+
 /* But the newest, those that nothing runs by. */
 static void drop_configs(struct runner *runner)
 {
     size_t kept = 0;
     for (size_t i = 0; i < runner->config_count; i++) {
-        bool is_used = i + 1 == runner->config_count;
+        bool is_used = i + 1 == runner->config_count || runner->configs[i] == runner->admin.config;
         for (size_t k = 0; k < runner->count; k++)
             is_used = is_used || runner->running[k].config == runner->configs[i];
         if (is_used)
@@ -221,6 +235,7 @@ static void reload(void *context)
     }
     struct ow_config *now = config;
     config = NULL;
+    start_admin(runner, now);
     for (size_t i = runner->count; i > 0; i--)
         if (!is_wanted(now, &runner->running[i - 1]))
             stop(runner, i - 1);
@@ -236,7 +251,9 @@ static void reload(void *context)
 
 static void runner_done(struct runner *runner)
 {
+    ow_admin_stop(&runner->admin);
     ow_daemon_done(&runner->daemon);
+    ow_admin_done(&runner->admin);
     for (size_t i = 0; i < runner->count; i++)
         free(runner->running[i].what);
     free(runner->running);
@@ -254,6 +271,30 @@ static int check_gap(struct runner *runner, const struct ow_config *config, stru
     return runner->gap_accepted
                ? ow_error_set(err, OW_EUSAGE, "--accept-gap: there is no relay \"%s\"", runner->gap_accepted)
                : 0;
+}
+
+/* 0: all of them run; 1: a signal said to end; < 0 */
+static int start_some(struct runner *runner, struct ow_config *config, size_t from, size_t to, struct ow_error *err)
+{
+    int r = 0;
+    for (size_t i = from; i < to && r == 0; i++) {
+        const struct entry entry = entry_at(config, i);
+        r = start(runner, &entry, runner->options->wait_ms, err);
+    }
+    return r;
+}
+
+/* A consumer is at its end when it has read what is there; what a relay still has is not there yet. */
+static int run_until_end(struct runner *runner, struct ow_config *config, struct ow_error *err)
+{
+    int r = start_some(runner, config, 0, config->relay_count, err);
+    ow_admin_has_started(&runner->admin);
+    if (r == 0)
+        r = ow_daemon_run(&runner->daemon, reload, runner, err);
+    if (runner->daemon.is_stopping || (r != 0 && runner->daemon.first_end.code == 0))
+        return r;
+    r = start_some(runner, config, config->relay_count, count_entries(config), err);
+    return r == 0 ? ow_daemon_run(&runner->daemon, reload, runner, err) : r;
 }
 
 static int run(const void *options, char *const *arguments, size_t count, struct ow_error *err)
@@ -274,19 +315,24 @@ static int run(const void *options, char *const *arguments, size_t count, struct
     struct ow_config *now = config;
     config = NULL;
     r = check_gap(&runner, now, err);
-    for (size_t i = 0; i < count_entries(now) && r == 0; i++) {
-        const struct entry entry = entry_at(now, i);
-        r = start(&runner, &entry, runner.options->wait_ms, err);
+    if (r == 0)
+        start_admin(&runner, now);
+    if (r == 0 && runner.options->until_end && now->relay_count > 0 && now->consumer_count > 0) {
+        r = run_until_end(&runner, now, err);
+        return r < 0 ? r : 0;
     }
+    if (r == 0)
+        r = start_some(&runner, now, 0, count_entries(now), err);
     runner.gap_accepted = NULL;
     if (r != 0)
         return r < 0 ? r : 0;
+    ow_admin_has_started(&runner.admin);
     return ow_daemon_run(&runner.daemon, reload, &runner, err);
 }
 
 static const struct ow_flag flags[] = {
     {"until-end", 0, NULL, OW_FLAG_BOOL, NULL,
-     "end when every outbox is empty and every topic read, instead of waiting for more",
+     "end when every outbox is empty and every topic read, the relays first, instead of waiting for more",
      offsetof(struct run_options, until_end), NULL, 0, 0},
     {"wait", 'w', "DURATION", OW_FLAG_DURATION, "0", "at the start, how long to wait for a side that cannot be reached",
      offsetof(struct run_options, wait_ms), NULL, 0, 0},

@@ -344,6 +344,11 @@ static int read_config(struct ow_reader *reader, struct ow_config *config)
         r = read_relays(reader, draft.relays, config);
     if (r == 0)
         r = ow_config_read_consumers(reader, draft.consumers, config);
+    config->admin = draft.admin;
+    if (r == 0)
+        r = ow_config_read_admin(reader, root, draft.tokens, config);
+    if (r == 0)
+        r = ow_config_read_alerts(reader, draft.alerts, config);
     if (r == 0 && root->type == YAML_MAPPING_NODE && !ow_yaml_get(reader->document, root, "relays") &&
         !ow_yaml_get(reader->document, root, "consumers"))
         ow_check_report(&(struct ow_check){reader, root}, NULL, "relays",
@@ -410,6 +415,7 @@ void ow_config_free(struct ow_config *config)
         ow_config_free_debezium(config->relays[i].debezium);
     }
     ow_config_free_consumers(config);
+    ow_config_free_admin(config);
     free(config->stores);
     free(config->brokers);
     free(config->relays);

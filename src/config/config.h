@@ -9,6 +9,7 @@
 
 #include "base/log.h"
 #include "codec/debezium_options.h"
+#include "config/admin.h"
 #include "config/diagnostics.h"
 #include "config/substitute.h"
 #include "config/url.h"
@@ -107,6 +108,9 @@ struct ow_config {
     size_t relay_count;
     struct ow_config_consumer *consumers; /* no relay, then at least one */
     size_t consumer_count;
+    struct ow_config_admin admin;
+    struct ow_config_alert *alerts; /* names are unique */
+    size_t alert_count;
 };
 
 /* Reads a file. Everything that is wrong goes to `diagnostics` (given empty, sorted by place); *ret is set

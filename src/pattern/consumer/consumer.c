@@ -128,7 +128,7 @@ static int64_t breaker_due_ms(const struct ow_consumer *c)
 
 static bool can_begin(const struct ow_consumer *c)
 {
-    return !c->is_draining && c->calls_used < c->options.in_flight && ow_consumer_is_open(c, OW_SIDE_HANDLER) &&
+    return !c->is_draining && !c->is_held && c->calls_used < c->options.in_flight && ow_consumer_is_open(c, OW_SIDE_HANDLER) &&
            (!c->inbox || ow_consumer_is_open(c, OW_SIDE_INBOX)) && c->breaker.state == OW_BREAKER_CLOSED;
 }
 
@@ -158,13 +158,13 @@ static void say_what_to_wait_for(struct ow_consumer *c, struct ow_wait *wait)
             ow_wait_until(wait, c->letters_due_ms);
     }
     wait_for_windows(c, wait);
-    if (c->breaker.state == OW_BREAKER_OPEN)
+    if (c->breaker.state == OW_BREAKER_OPEN && !c->is_held)
         ow_wait_until(wait, breaker_due_ms(c));
     if (can_begin(c) && has_ready(c))
         ow_wait_until(wait, ow_consumer_now_ms(c));
     if (has_to_settle(c))
         ow_wait_until(wait, c->settle_due_ms);
-    if (c->inbox && c->options.keeps_letters && !c->is_draining)
+    if (c->inbox && c->options.keeps_letters && !c->is_draining && !c->is_held)
         ow_wait_until(wait, c->replay_due_ms);
 }
 

@@ -249,7 +249,7 @@ static void take_admitted(struct ow_consumer *c, struct batch *b, bool *ret_are_
 int ow_consumer_start_calls(struct ow_consumer *c, struct ow_error *err)
 {
     bool are_probes;
-    if (c->is_draining || !ow_consumer_is_open(c, OW_SIDE_HANDLER) ||
+    if (c->is_draining || c->is_held || !ow_consumer_is_open(c, OW_SIDE_HANDLER) ||
         (c->inbox && !ow_consumer_is_open(c, OW_SIDE_INBOX)))
         return 0;
     struct batch b = batch_of(c);
