@@ -87,6 +87,7 @@ void ow_consumer_done(struct ow_consumer *c)
     ow_route_done(&c->id);
     ow_buf_done(&c->scratch);
     ow_buf_done(&c->letter_scratch);
+    free(c->headers);
     free(c->calls);
     free(c->batch);
     *c = (struct ow_consumer){0};
@@ -221,6 +222,9 @@ bool ow_consumer_is_idle(const struct ow_consumer *c)
     struct ow_error ignored;
     if (c->inbox && c->options.keeps_letters && !c->letters_are_dry)
         return false;
-    return c->is_dry && ow_consumer_is_open(c, OW_SIDE_SUBSCRIBER) && (!c->replays || c->replays->window.count == 0) &&
-           c->subscriber->ops->is_at_end(c->subscriber, &ignored) == 1;
+    if (!c->is_dry || !ow_consumer_is_open(c, OW_SIDE_SUBSCRIBER) || (c->replays && c->replays->window.count > 0))
+        return false;
+    /* A topic that is not there has nothing to be read; that it is missing has been told. */
+    int r = c->subscriber->ops->is_at_end(c->subscriber, &ignored);
+    return r == 1 || r == OW_ENOTFOUND;
 }

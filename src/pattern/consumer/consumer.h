@@ -116,7 +116,8 @@ struct ow_consumer {
     bool is_dry, is_paused, has_gone, breaker_is_loaded, letters_are_clogged, letters_are_dry;
     int64_t replay_due_ms, replay_after, settle_due_ms, letters_due_ms;
     struct ow_buf scratch, letter_scratch;
-    void *batch; /* arrays of in_flight, for what goes into one transaction */
+    struct ow_header *headers; /* of a record, with one more */
+    void *batch;               /* arrays of in_flight, for what goes into one transaction */
 };
 
 /* What is given stays the caller's and must outlive the consumer. OW_EINVALID: a template is wrong, or the parts do not

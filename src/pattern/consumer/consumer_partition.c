@@ -212,9 +212,10 @@ static void drain(struct ow_consumer *c, struct ow_consumer_partition *p)
     for (;;) {
         struct ow_wait wait;
         ow_wait_init(&wait);
-        if (ow_consumer_take_outcomes(c, &ignored) < 0 || ow_consumer_write_letters(c, &ignored) < 0 ||
-            ow_consumer_record(c, &ignored) < 0 || p->running == 0 || ow_consumer_now_ms(c) >= until ||
-            !ow_consumer_is_open(c, OW_SIDE_HANDLER))
+        bool has_outcomes = !c->handler->ops->in_transaction;
+        if ((has_outcomes && ow_consumer_take_outcomes(c, &ignored) < 0) ||
+            ow_consumer_write_letters(c, &ignored) < 0 || ow_consumer_record(c, &ignored) < 0 || p->running == 0 ||
+            ow_consumer_now_ms(c) >= until || !ow_consumer_is_open(c, OW_SIDE_HANDLER))
             return;
         if (c->handler->ops->wait)
             c->handler->ops->wait(c->handler, &wait);
@@ -304,6 +305,25 @@ static const char *flaw_of_id(struct ow_bytes id)
     return NULL;
 }
 
+/* It goes by another id, and its letter shows the one that it came with. A subscriber may have taken that header away.
+ */
+static int keep_bad_id(struct ow_consumer *c, struct ow_message *m, struct ow_error *err)
+{
+    for (size_t i = 0; i < m->header_count; i++)
+        if (ow_bytes_is(m->headers[i].name, "id") && ow_bytes_equal(m->headers[i].value, m->id))
+            return 0;
+    struct ow_header *grown = reallocarray(c->headers, m->header_count + 1, sizeof *grown);
+    if (!grown)
+        return ow_error_set(err, OW_ENOMEM, "out of memory for %zu headers", m->header_count + 1);
+    c->headers = grown;
+    grown[0] = (struct ow_header){OW_BYTES("id"), m->id};
+    if (m->header_count > 0)
+        memcpy(grown + 1, m->headers, m->header_count * sizeof *grown);
+    m->headers = grown;
+    m->header_count++;
+    return 0;
+}
+
 /* The id that the inbox knows it by. */
 static int name_record(struct ow_consumer *c, struct ow_record *record, struct ow_error *err)
 {
@@ -334,6 +354,9 @@ static int name_record(struct ow_consumer *c, struct ow_record *record, struct o
         if (!flaw)
             return 0;
         m->defect = m->defect.data ? m->defect : ow_bytes_of(flaw);
+        int r = keep_bad_id(c, m, err);
+        if (r < 0)
+            return r;
     }
     ow_buf_clear(&c->scratch);
     ow_buf_add_bytes(&c->scratch, m->topic);
