@@ -290,7 +290,11 @@ static void take_outcome(struct ow_consumer *c, const struct ow_outcome *outcome
     struct ow_consumer_call *call = ow_consumer_find_call(c, outcome->token);
     if (!call || call->state != OW_CALL_RUNNING)
         return; /* given up */
-    bool was_probe = call->is_probe, has_changed = ow_breaker_outcome(&c->breaker, outcome->is_of_target, wall_ms(c));
+    bool was_probe = call->is_probe, has_changed = false;
+    if (outcome->kind != OW_OUTCOME_HELD_UP)
+        has_changed = ow_breaker_outcome(&c->breaker, outcome->is_of_target, wall_ms(c));
+    else if (was_probe) /* nothing was found out */
+        ow_breaker_gave_up(&c->breaker);
     call->is_probe = false;
     if (outcome->kind == OW_OUTCOME_DONE && keep_emitted(call, outcome) == 0)
         call->state = OW_CALL_HANDLED;
