@@ -31,6 +31,10 @@ UPDATE onewrite.inbox SET state = $3::text, handled_at = now() WHERE consumer = 
 INSERT INTO onewrite.inbox (consumer, message_id) VALUES ($1::text, $2::text)
 ON CONFLICT (consumer, message_id) DO UPDATE SET state = 'handled', handled_at = now();
 
+-- Where nothing is kept of what was set aside: when it is sent back it is new.
+-- name: forget
+DELETE FROM onewrite.inbox WHERE consumer = $1::text AND message_id = $2::text;
+
 -- name: put_letter
 INSERT INTO onewrite.dead_letter
     (source, position, origin, state, id, aggregatetype, aggregateid, type, topic, partition, record_offset, key, payload,
@@ -45,8 +49,9 @@ ON CONFLICT DO NOTHING;
 UPDATE onewrite.dead_letter
 SET state = 'dead', replays = replays + 1, set_aside_at = clock_timestamp(), class = $3::text, reason = $4::text,
     attempts = $5::int,
-    history = (coalesce(history::jsonb, '[]') || jsonb_build_object(
-        'time', (extract(epoch FROM set_aside_at) * 1000)::bigint, 'class', class, 'reason', reason, 'attempts', attempts))::text
+    history = coalesce(left(history, -1) || ',', '[') ||
+              json_build_object('time', (extract(epoch FROM set_aside_at) * 1000)::bigint, 'class', class, 'reason', reason,
+                                'attempts', attempts) || ']'
 WHERE number = $2::bigint AND source = 'consumer/' || $1::text;
 
 -- Whether a letter is still there and may go: none of its key that is dead stands before it.
@@ -99,3 +104,22 @@ WHERE i.ctid = ANY (ARRAY(
 
 -- name: publish
 SELECT onewrite.publish_bytes($1::text, $2::text, $3::text, $4::bytea, id => $5::text, headers => $6::json);
+
+-- What onewrite dlq does with letters of consumers (src/cmd/dlq_consumer.c). What is parked behind follows by itself.
+-- name: queue_letter
+UPDATE onewrite.dead_letter SET state = 'queued', replayed_at = clock_timestamp() WHERE number = $1::bigint AND state = 'dead';
+
+-- How many of source $1, up to number $2, the consumer is to replay now.
+-- name: count_queued
+SELECT count(*) FROM onewrite.dead_letter d
+WHERE d.source = $1::text AND d.state <> 'dead' AND d.number <= $2::bigint
+  AND NOT EXISTS (SELECT FROM onewrite.dead_letter o
+                  WHERE o.source = d.source AND md5(o.key) = md5(d.key) AND o.key = d.key AND o.number < d.number
+                    AND o.state = 'dead');
+
+-- $5: what it was before, an entry of the history.
+-- name: edit_letter
+UPDATE onewrite.dead_letter
+SET payload = $2::text, payload_bytes = $3::bytea, headers = $4::text,
+    history = coalesce(left(history, -1) || ',', '[') || $5::text || ']'
+WHERE number = $1::bigint AND state = 'dead';

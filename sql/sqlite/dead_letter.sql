@@ -26,7 +26,8 @@ DELETE FROM onewrite_dead_letter WHERE state = 'queued' AND source = 'polling'
 SELECT number, state, source, position, origin, id, aggregatetype, aggregateid, type, topic, key, payload, NULL,
        headers, time, NULL, reason, attempts, replays, history, first_aside_at, set_aside_at, replayed_at
 FROM onewrite_dead_letter
-WHERE state <> 'queued' OR EXISTS (SELECT 1 FROM onewrite_outbox o WHERE o.seq = replay_position AND o.accepted_at IS NULL)
+WHERE state <> 'queued' OR source <> 'polling'
+   OR EXISTS (SELECT 1 FROM onewrite_outbox o WHERE o.seq = replay_position AND o.accepted_at IS NULL)
 ORDER BY number;
 
 -- name: lock

@@ -16,6 +16,10 @@ UPDATE onewrite_inbox SET state = ?3, handled_at = ?4 WHERE consumer = ?1 AND me
 INSERT INTO onewrite_inbox (consumer, message_id, handled_at) VALUES (?1, ?2, ?3)
 ON CONFLICT (consumer, message_id) DO UPDATE SET state = 'handled', handled_at = excluded.handled_at;
 
+-- Where nothing is kept of what was set aside: when it is sent back it is new.
+-- name: forget
+DELETE FROM onewrite_inbox WHERE consumer = ?1 AND message_id = ?2;
+
 -- name: put_letter
 INSERT INTO onewrite_dead_letter
     (source, position, origin, state, id, aggregatetype, aggregateid, type, topic, partition, record_offset, key, payload,
@@ -78,3 +82,20 @@ WHERE consumer = ?1 AND message_id IN (
 
 -- name: publish
 INSERT INTO onewrite_outbox (aggregatetype, aggregateid, type, payload, id, headers) VALUES (?1, ?2, ?3, ?4, ?5, ?6);
+
+-- What onewrite dlq does with letters of consumers (src/cmd/dlq_consumer.c). What is parked behind follows by itself.
+-- name: queue_letter
+UPDATE onewrite_dead_letter SET state = 'queued', replayed_at = ?2 WHERE number = ?1 AND state = 'dead';
+
+-- How many of source ?1, up to number ?2, the consumer is to replay now.
+-- name: count_queued
+SELECT count(*) FROM onewrite_dead_letter d
+WHERE d.source = ?1 AND d.state <> 'dead' AND d.number <= ?2
+  AND NOT EXISTS (SELECT 1 FROM onewrite_dead_letter o
+                  WHERE o.source = d.source AND o.key = d.key AND o.number < d.number AND o.state = 'dead');
+
+-- ?4: what it was before, an entry of the history.
+-- name: edit_letter
+UPDATE onewrite_dead_letter
+SET payload = ?2, headers = ?3, history = json_insert(coalesce(history, '[]'), '$[#]', json(?4))
+WHERE number = ?1 AND state = 'dead';

@@ -406,7 +406,7 @@ static int take_report(struct kafka *k, const rd_kafka_message_t *report, struct
     k->client.is_down = false;
     if (k->in_flight_max != UINT32_MAX)
         widen(k);
-    if (k->error.code == 0 && ow_kafka_topic_lane(topic, (struct ow_bytes){report->key, report->key_len}) == lane)
+    if (k->error.code == 0 && ow_kafka_lane_was_chosen(topic, lane, (struct ow_bytes){report->key, report->key_len}))
         release_lane(k, topic, lane);
     if (k->error.code == 0 && topic->state == OW_KAFKA_TOPIC_SCOUTED)
         release_topic(k, topic);

@@ -180,6 +180,8 @@ bool ow_kafka_topic_ask(struct ow_kafka_topic *topic, const struct ow_kafka_sett
 /* The lane that librdkafka will place this key in; NULL: it places it as it likes (no key). Once a
    message has been placed. */
 struct ow_kafka_lane *ow_kafka_topic_lane(struct ow_kafka_topic *topic, struct ow_bytes key);
+/* Whether an accepted message with this key came to its lane by ow_kafka_topic_lane(). */
+bool ow_kafka_lane_was_chosen(struct ow_kafka_topic *topic, const struct ow_kafka_lane *lane, struct ow_bytes key);
 /* NULL: out of memory, or no partition. */
 struct ow_kafka_lane *ow_kafka_topic_lane_of(struct ow_kafka_topic *topic, int32_t partition);
 /* Whether an accepted message stands where none stood before: behind the one that was accepted before it in its

@@ -171,6 +171,14 @@ struct ow_kafka_lane *ow_kafka_topic_lane(struct ow_kafka_topic *topic, struct o
     return ow_kafka_topic_lane_of(topic, topic->partitioner(topic->handle, key.data, key.size, count, NULL, NULL));
 }
 
+bool ow_kafka_lane_was_chosen(struct ow_kafka_topic *topic, const struct ow_kafka_lane *lane, struct ow_bytes key)
+{
+    if (topic->partitioner == rd_kafka_msg_partitioner_random || !key.data)
+        return false;
+    /* Of a key that is empty some partitioners think as of none. */
+    return key.size > 0 || ow_kafka_topic_lane(topic, key) == lane;
+}
+
 bool ow_kafka_lane_is_new(struct ow_kafka_lane *lane, int64_t offset)
 {
     bool is_new = lane && offset > lane->offset;

@@ -1,28 +1,32 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* onewrite dlq: what was set aside, and the way back. */
+#include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <strings.h>
+#include <unistd.h>
 
 #include "base/units.h"
 #include "base/wait.h"
 #include "cmd/dlq_choose.h"
+#include "cmd/dlq_consumer.h"
 #include "cmd/dlq_show.h"
 #include "cmd/places.h"
 
-enum { EXIT_IN_PART = 3 };
+enum { EXIT_IN_PART = 3, PAYLOAD_BYTES_MAX = 64 << 20 };
 
 struct dlq_options {
-    const char *config, *store;
-    struct ow_flag_list where;
-    bool takes_all, is_dry_run, is_forced;
-    int64_t rate, replays_max;
+    const char *config, *store, *consumer, *payload;
+    struct ow_flag_list where, headers;
+    bool takes_all, is_dry_run, is_forced, waits;
+    int64_t rate, replays_max, timeout_ms;
     int output;
 };
 
-enum action { LIST, SHOW, REPLAY, DISCARD };
+enum action { LIST, SHOW, EDIT, REPLAY, DISCARD };
 static const char *const actions[] = {
-    [LIST] = "list", [SHOW] = "show", [REPLAY] = "replay", [DISCARD] = "discard", NULL};
+    [LIST] = "list", [SHOW] = "show", [EDIT] = "edit", [REPLAY] = "replay", [DISCARD] = "discard", NULL};
 
 struct dlq {
     const struct dlq_options *options;
@@ -41,7 +45,7 @@ static int read_action(const char *text, enum action *ret, struct ow_error *err)
             *ret = (enum action)i;
             return 0;
         }
-    return ow_error_set(err, OW_EUSAGE, "dlq cannot \"%.*s\"; it can list, show, replay and discard",
+    return ow_error_set(err, OW_EUSAGE, "dlq cannot \"%.*s\"; it can list, show, edit, replay and discard",
                         OW_PRINT(ow_bytes_of(text)));
 }
 
@@ -51,10 +55,31 @@ static bool is_store(const char *text)
            strncasecmp(text, "postgresql:", 11) == 0;
 }
 
+/* Of a configuration and one of its consumers: the store that has its letters. */
+static int find_letter_store(const struct dlq *d, const char **ret, struct ow_error *err)
+{
+    const struct ow_config *config = d->places.config;
+    for (size_t i = 0; i < config->consumer_count; i++) {
+        const struct ow_config_consumer *consumer = &config->consumers[i];
+        if (strcmp(consumer->name, d->options->consumer) != 0)
+            continue;
+        if (!consumer->letter_store)
+            return ow_error_set(err, OW_EUSAGE, "consumer %s keeps no dead letters in a store", consumer->name);
+        *ret = consumer->letter_store->name;
+        return 0;
+    }
+    return ow_error_set(err, OW_EUSAGE, "%s has no consumer \"%s\"", d->options->config, d->options->consumer);
+}
+
 /* --store may name one of the configuration. */
 static int keep_stores(struct dlq *d, struct ow_error *err)
 {
     const char *wanted = d->options->config ? d->options->store : NULL;
+    if (d->places.config && d->options->consumer && !wanted) {
+        int r = find_letter_store(d, &wanted, err);
+        if (r < 0)
+            return r;
+    }
     size_t kept = 0;
     for (size_t i = 0; i < d->places.count; i++) {
         const struct ow_place *place = &d->places.items[i];
@@ -102,11 +127,19 @@ static int check_choice(const struct dlq *d, struct ow_error *err)
     if (d->action != LIST && !is_said)
         return ow_error_set(err, OW_EUSAGE, "%s what? Give numbers or ids, --where FIELD=VALUE, or --all",
                             actions[d->action]);
+    if (d->action == EDIT && (!o->payload && o->headers.count == 0))
+        return ow_error_set(err, OW_EUSAGE, "edit what? Give --payload FILE, or --header NAME=VALUE");
+    if (d->action != EDIT && (o->payload || o->headers.count > 0))
+        return ow_error_set(err, OW_EUSAGE, "--payload and --header are for edit");
+    if (d->action != REPLAY && o->waits)
+        return ow_error_set(err, OW_EUSAGE, "--wait is for replay");
     return ow_letters_check_where(&o->where, err);
 }
 
 static int choose(const struct dlq *d, struct ow_letters *letters, struct ow_error *err)
 {
+    if (d->options->consumer)
+        ow_letters_keep_consumer(letters, d->options->consumer);
     return d->id_count > 0 ? ow_letters_choose(letters, d->ids, d->id_count, err)
                            : (ow_letters_choose_where(letters, &d->options->where), 0);
 }
@@ -183,7 +216,8 @@ static int replay_groups(const struct dlq *d, struct ow_store *store, struct ow_
         if (!d->options->is_dry_run)
             r = ow_letters_replay(store, group->letters, group->count, &queued, err);
         outcome->queued += r == 0 ? queued : 0;
-        if (r == 0 && !d->options->is_dry_run && i + 1 < plan->group_count)
+        bool is_relays = !ow_letter_is_of_consumer(group->letters[0]); /* a consumer has a rate of its own */
+        if (r == 0 && is_relays && !d->options->is_dry_run && i + 1 < plan->group_count)
             pause_for(queued, d->options->rate);
     }
     return r;
@@ -224,6 +258,20 @@ static int replay_all(const struct dlq *d, struct ow_store *store, struct ow_let
     return r;
 }
 
+/* Of letters of consumers: what became of them. */
+static int wait_for_outcome(const struct dlq *d, struct ow_store *store, const struct ow_letters *letters,
+                            struct outcome *outcome, struct ow_error *err)
+{
+    size_t left = 0;
+    int r = ow_letters_wait(store, letters, d->options->timeout_ms, err);
+    if (r == 0)
+        ow_complain("some are still on their way; does the consumer run?");
+    if (r >= 0)
+        r = ow_letters_tell_left(store, letters, &left, err);
+    outcome->left += left;
+    return r;
+}
+
 static int replay(const struct dlq *d, struct ow_error *err)
 {
     OW_CLEANUP(ow_store_cleanup) struct ow_store *store = NULL;
@@ -241,7 +289,67 @@ static int replay(const struct dlq *d, struct ow_error *err)
     if (r >= 0 || outcome.queued > 0)
         ow_say("%zu %s back%s", outcome.queued, d->options->is_dry_run ? "would be put" : "put",
                outcome.left ? ", some stay" : "");
+    if (r >= 0 && d->options->waits && !d->options->is_dry_run)
+        r = wait_for_outcome(d, store, &letters, &outcome, err);
     return r < 0 ? r : outcome.left ? EXIT_IN_PART : 0;
+}
+
+/* --- changing ------------------------------------------------------------------------------------------ */
+
+static int read_payload(const char *path, struct ow_buf *to, struct ow_error *err)
+{
+    bool is_stdin = strcmp(path, "-") == 0;
+    int fd = is_stdin ? STDIN_FILENO : open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0)
+        return ow_error_errno(err, errno, "%s", path);
+    ssize_t n = 1;
+    ow_buf_add_text(to, ""); /* an empty one is a payload too */
+    while (n > 0 && to->size <= PAYLOAD_BYTES_MAX) {
+        char *at = ow_buf_reserve(to, 64 << 10);
+        n = at ? read(fd, at, 64 << 10) : 0;
+        to->size += n > 0 ? (size_t)n : 0;
+    }
+    int read_errno = errno;
+    if (!is_stdin)
+        (void)close(fd);
+    if (n < 0)
+        return ow_error_errno(err, read_errno, "%s", is_stdin ? "standard input" : path);
+    if (to->size > PAYLOAD_BYTES_MAX)
+        return ow_error_set(err, OW_ETOOBIG, "%s: more than %d bytes", path, PAYLOAD_BYTES_MAX);
+    return ow_buf_check(to, err);
+}
+
+static int edit(const struct dlq *d, struct ow_error *err)
+{
+    OW_CLEANUP(ow_store_cleanup) struct ow_store *store = NULL;
+    OW_CLEANUP(ow_letters_done) struct ow_letters letters = {0};
+    OW_CLEANUP(ow_buf_done) struct ow_buf payload = {0};
+    const struct ow_letter *chosen = NULL;
+    size_t count = 0;
+    int r = d->options->payload ? read_payload(d->options->payload, &payload, err) : 0;
+    if (r == 0)
+        r = ow_letters_open(d->places.items[0].url, true, &store, err);
+    if (r == 0)
+        r = ow_letters_read(store, true, true, &letters, err);
+    if (r == 0)
+        r = choose(d, &letters, err);
+    if (r < 0)
+        return r;
+    for (size_t i = 0; i < letters.count; i++)
+        if (letters.items[i].is_chosen) {
+            chosen = &letters.items[i];
+            count++;
+        }
+    if (count != 1)
+        return ow_error_set(err, OW_EUSAGE, "edit changes one letter, and these are %zu; give its number", count);
+    if (d->options->is_dry_run)
+        return print_plan(d, &letters, err);
+    r = ow_letter_edit(store, chosen, d->options->payload ? ow_buf_bytes(&payload) : OW_NULL_BYTES,
+                       &d->options->headers, err);
+    if (r == 0)
+        ow_say("dead letter %lld changed; it is dead until it is put back",
+               (long long)chosen->columns[OW_LETTER_NUMBER].integer);
+    return r;
 }
 
 /* --- throwing away ------------------------------------------------------------------------------------- */
@@ -276,7 +384,7 @@ static int discard(const struct dlq *d, struct ow_error *err)
 static int run(const void *options, char *const *arguments, size_t count, struct ow_error *err)
 {
     static int (*const functions[])(const struct dlq *, struct ow_error *) = {
-        [LIST] = list, [SHOW] = show, [REPLAY] = replay, [DISCARD] = discard};
+        [LIST] = list, [SHOW] = show, [EDIT] = edit, [REPLAY] = replay, [DISCARD] = discard};
     struct dlq d = {.options = options};
     int r = read_action(arguments[0], &d.action, err);
     if (r == 0)
@@ -294,6 +402,8 @@ static const struct ow_flag options[] = {
      offsetof(struct dlq_options, store), NULL, 0, 0},
     {"config", 'c', "FILE", OW_FLAG_STRING, NULL, "a configuration: list looks into all of its stores",
      offsetof(struct dlq_options, config), NULL, 0, 0},
+    {"consumer", 0, "NAME", OW_FLAG_STRING, NULL, "the letters of this consumer alone",
+     offsetof(struct dlq_options, consumer), NULL, 0, 0},
     {"all", 'a', NULL, OW_FLAG_BOOL, NULL, "all of them", offsetof(struct dlq_options, takes_all), NULL, 0, 0},
     {"where", 'w', "FIELD=VALUE", OW_FLAG_LIST, NULL,
      "those whose field is that, or with FIELD~TEXT holds that text; more than one must all be so. Fields: state "
@@ -302,18 +412,29 @@ static const struct ow_flag options[] = {
      offsetof(struct dlq_options, where), NULL, 0, 0},
     {"dry-run", 'n', NULL, OW_FLAG_BOOL, NULL, "show what would be done and change nothing",
      offsetof(struct dlq_options, is_dry_run), NULL, 0, 0},
-    {"rate", 0, "N", OW_FLAG_INTEGER, "100", "replay: at most so many a second; 0: as fast as it goes",
+    {"rate", 0, "N", OW_FLAG_INTEGER, "100",
+     "replay: at most so many a second; 0: as fast as it goes; a consumer has its own",
      offsetof(struct dlq_options, rate), NULL, 0, 1000000},
     {"max-replays", 0, "N", OW_FLAG_INTEGER, "5", "replay: one that was put back so often already stays",
      offsetof(struct dlq_options, replays_max), NULL, 1, 1000000},
     {"force", 0, NULL, OW_FLAG_BOOL, NULL, "replay: put it back however often that was done",
      offsetof(struct dlq_options, is_forced), NULL, 0, 0},
+    {"wait", 0, NULL, OW_FLAG_BOOL, NULL, "replay: wait until the consumer has handled them, or set them aside again",
+     offsetof(struct dlq_options, waits), NULL, 0, 0},
+    {"timeout", 0, "DURATION", OW_FLAG_DURATION, "0", "with --wait, at most so long; 0: for ever",
+     offsetof(struct dlq_options, timeout_ms), NULL, 0, 0},
+    {"payload", 'f', "FILE", OW_FLAG_STRING, NULL,
+     "edit: what this file holds becomes the payload; - is standard input", offsetof(struct dlq_options, payload), NULL,
+     0, 0},
+    {"header", 'H', "NAME=VALUE", OW_FLAG_LIST, NULL,
+     "edit: a header in place of those of that name, or one more; of letters of consumers",
+     offsetof(struct dlq_options, headers), NULL, 0, 0},
     OW_FLAG_OUTPUT(struct dlq_options),
     {0},
 };
 
 static const struct ow_argument arguments[] = {
-    {"ACTION", "list, show, replay or discard", OW_ARGUMENT_TEXT, false},
+    {"ACTION", "list, show, edit, replay or discard", OW_ARGUMENT_TEXT, false},
     {"ID", "the store, if neither option names it; then letters by their numbers or by the ids of their messages",
      OW_ARGUMENT_TEXTS, true},
     {0},
@@ -323,24 +444,32 @@ static const struct ow_example examples[] = {
     {"onewrite dlq list postgres://localhost/shop", "what was set aside, and why"},
     {"onewrite dlq show --store sqlite:shop.db 3", "everything that is known of number 3, with all its bytes"},
     {"onewrite dlq replay --store sqlite:shop.db --where topic=orders", "puts these back into the outbox"},
+    {"onewrite dlq edit --store postgres://localhost/pay 17 --payload fixed.json", "what it was stays in its history"},
+    {"onewrite dlq replay --config onewrite.yaml --consumer billing --all --wait", "0: all of them are handled now"},
     {"onewrite dlq discard --config onewrite.yaml --store shop 3 4", "throws two of them away, for good"},
     {0},
 };
 
 const struct ow_command ow_command_dlq = {
     .name = "dlq",
-    .summary = "show what was set aside, put it back, or throw it away",
+    .summary = "show what was set aside, change it, put it back, or throw it away",
     .arguments = arguments,
     .description =
-        "A message that a relay could not publish for its own sake is a dead letter: a row in the store with all its "
-        "bytes, the reason and the attempts. list and show look at them. replay puts a message back into its outbox, "
-        "with its id, in the transaction that takes the letter from the dead ones; the relay publishes it behind what "
-        "is "
-        "there already. What is parked behind a dead letter of its key goes with it, in its order. discard deletes.\n\n"
-        "A letter that was put back is \"queued\" until the relay has come past it. If it is set aside again it is the "
-        "same letter, with its history. After --max-replays it stays, unless forced. What stays is named, and the "
-        "status "
-        "is then 3; it is 4 when there is no letter of a given number or id, and then nothing is done.",
+        "A message that a relay could not publish, or a consumer could not handle, for its own sake is a dead letter: "
+        "a "
+        "row in the store with all its bytes, the reason and the attempts. list and show look at them. discard "
+        "deletes. "
+        "edit gives one another payload or headers and keeps what it was in its history.\n\n"
+        "replay puts a relay's message back into its outbox, with its id, in the transaction that takes the letter "
+        "from "
+        "the dead ones; the relay publishes it behind what is there already. A consumer's is queued: the consumer, "
+        "which "
+        "has to run, replays it in the order of its key; --wait waits for that. What is parked behind a dead letter of "
+        "its key goes with it, in its order.\n\n"
+        "A letter that was put back is \"queued\" until the relay or the consumer has come past it. If it is set aside "
+        "again it is the same letter, with its history. After --max-replays it stays, unless forced. What stays is "
+        "named, and the status is then 3; it is 4 when there is no letter of a given number or id, and then nothing is "
+        "done.",
     .examples = examples,
     .options = options,
     .options_size = sizeof(struct dlq_options),

@@ -147,12 +147,9 @@ static bool has_same_key(const struct ow_letter *one, const struct ow_letter *tw
 /* "" or why it may not be put back, whatever stands around it. */
 static const char *bar(const struct ow_letter *letter, int64_t replays_max, char why[128])
 {
-    struct ow_bytes source = ow_letter_text(letter, OW_LETTER_SOURCE);
     why[0] = '\0';
     if (ow_letter_is(letter, "queued"))
         (void)snprintf(why, 128, "it is on its way already");
-    else if (source.size > 9 && memcmp(source.data, "consumer/", 9) == 0)
-        (void)snprintf(why, 128, "it belongs to a consumer, not to a relay");
     else if (ow_bytes_is(ow_letter_text(letter, OW_LETTER_ORIGIN), "other"))
         (void)snprintf(why, 128, "it came from no outbox, and so there is none to put it back into");
     else if (letter->columns[OW_LETTER_REPLAYS].integer >= replays_max)

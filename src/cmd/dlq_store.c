@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "base/units.h"
+#include "cmd/dlq_consumer.h"
 #include "sql.h"
 #include "store/migrate.h"
 #include "store/postgres.h"
@@ -177,6 +178,11 @@ static int put_back(struct ow_store *store, const struct ow_letter *letter, stru
 static int replay_one(struct ow_store *store, const struct ow_letter *letter, struct ow_error *err)
 {
     struct ow_value position;
+    long long number = letter->columns[OW_LETTER_NUMBER].integer;
+    if (ow_letter_is_of_consumer(letter)) {
+        int queued = ow_letter_queue(store, letter, err);
+        return queued < 0 ? ow_error_prefix(err, "dead letter %lld", number) : queued;
+    }
     int r = lock(store, letter, err);
     if (r <= 0)
         return r;
@@ -185,7 +191,7 @@ static int replay_one(struct ow_store *store, const struct ow_letter *letter, st
                                       ow_value_integer(ow_clock_wall_ms())};
     if (r == 0)
         r = run(store, SQL(store, queue), values, is_sqlite(store) ? 3 : 2, err);
-    return r < 0 ? ow_error_prefix(err, "dead letter %lld", (long long)letter->columns[OW_LETTER_NUMBER].integer) : 1;
+    return r < 0 ? ow_error_prefix(err, "dead letter %lld", number) : 1;
 }
 
 int ow_letters_replay(struct ow_store *store, struct ow_letter *const *letters, size_t count, size_t *ret_count,

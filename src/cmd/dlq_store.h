@@ -63,8 +63,9 @@ int ow_letters_open(const struct ow_url *url, bool is_to_change, struct ow_store
 int ow_letters_read(struct ow_store *store, bool is_to_change, bool wants_contents, struct ow_letters *ret,
                     struct ow_error *err) OW_MUST_CHECK;
 
-/* Puts letters back into where they came from, and marks them as queued, all of them or none: the first `count` of
-   `letters`, of one key or one alone. *ret_count: how many, without those that somebody else has put back meanwhile. */
+/* Puts letters back into where they came from (of a consumer: for it to take from here), and marks them as queued, all
+   of them or none: the first `count` of `letters`, of one key or one alone. *ret_count: how many, without those that
+   somebody else has put back meanwhile. */
 int ow_letters_replay(struct ow_store *store, struct ow_letter *const *letters, size_t count, size_t *ret_count,
                       struct ow_error *err) OW_MUST_CHECK;
 /* After all of that: where the queued ones stand in the log is known now. */

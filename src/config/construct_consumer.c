@@ -14,7 +14,8 @@ enum { HEADERS_MAX = 1024 };
 
 static int open_postgres(const struct ow_url *url, struct ow_store **ret, struct ow_error *err)
 {
-    const struct ow_postgres_options options = {.url = url->postgres.url, .shown = url->postgres.shown};
+    const struct ow_postgres_options options = {
+        .url = url->postgres.url, .shown = url->postgres.shown, .keeps_search_path = true};
     int r = ow_postgres_open(&options, ret, err);
     if (r < 0)
         return r;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "core/message.h"
 
+#include <stddef.h>
 #include <stdlib.h>
 
 const struct ow_message_limits ow_message_limits_default = {
@@ -19,17 +20,24 @@ static bool has_control(struct ow_bytes bytes)
     return false;
 }
 
-/* Printable ASCII and nothing else, as nearly all names are: eight bytes at a time. */
-static bool is_printable(struct ow_bytes bytes)
+/* Whether one of eight bytes is over 0x7f, under 0x20, or 0x7f. */
+static bool has_unprintable(const char *bytes)
 {
     const uint64_t ones = 0x0101010101010101u, highs = ones * 0x80;
+    uint64_t w;
+    memcpy(&w, bytes, sizeof w);
+    return ((w | (w - ones * 0x20) | (w + ones)) & highs) != 0;
+}
+
+/* Printable ASCII and nothing else, as nearly all names are: eight bytes at a time, the last ones perhaps twice. */
+static bool is_printable(struct ow_bytes bytes)
+{
     size_t i = 0;
-    for (; i + 8 <= bytes.size; i += 8) {
-        uint64_t w;
-        memcpy(&w, bytes.data + i, 8);
-        if ((w | (w - ones * 0x20) | (w + ones)) & highs) /* over 0x7f, under 0x20, or 0x7f */
+    for (; i + 8 <= bytes.size; i += 8)
+        if (has_unprintable(bytes.data + i))
             return false;
-    }
+    if (i < bytes.size && bytes.size > 8)
+        return !has_unprintable(bytes.data + bytes.size - 8);
     for (; i < bytes.size; i++)
         if ((unsigned char)bytes.data[i] < 0x20 || (unsigned char)bytes.data[i] >= 0x7f)
             return false;
@@ -85,10 +93,23 @@ static int check_headers(const struct ow_message *m, const struct ow_message_lim
     return 0;
 }
 
-int ow_message_check(const struct ow_message *m, const struct ow_message_limits *limits, struct ow_error *err)
+static bool is_plain(struct ow_bytes bytes, size_t size_max)
 {
-    if (m->defect.data)
-        return ow_error_set(err, OW_EINVALID, "%.*s", OW_PRINT(m->defect));
+    return bytes.size <= size_max && is_printable(bytes);
+}
+
+/* As nearly all are: then nothing has to be found out about any single one. */
+static bool has_plain_names(const struct ow_message *m, const struct ow_message_limits *limits)
+{
+    bool is_key_other = m->key.data != m->aggregate_id.data || m->key.size != m->aggregate_id.size;
+    return !m->is_shaped && m->id.size > 0 && is_plain(m->id, limits->key_bytes_max) &&
+           is_plain(m->aggregate_type, limits->key_bytes_max) && is_plain(m->aggregate_id, limits->key_bytes_max) &&
+           is_plain(m->type, limits->key_bytes_max) && (!is_key_other || is_plain(m->key, limits->key_bytes_max)) &&
+           is_plain(m->topic, limits->topic_bytes_max);
+}
+
+static int check_names(const struct ow_message *m, const struct ow_message_limits *limits, struct ow_error *err)
+{
     const struct {
         const char *name;
         struct ow_bytes bytes;
@@ -113,12 +134,22 @@ int ow_message_check(const struct ow_message *m, const struct ow_message_limits 
         if (r < 0)
             return r;
     }
+    return 0;
+}
+
+int ow_message_check(const struct ow_message *m, const struct ow_message_limits *limits, struct ow_error *err)
+{
+    if (m->defect.data)
+        return ow_error_set(err, OW_EINVALID, "%.*s", OW_PRINT(m->defect));
+    int r = has_plain_names(m, limits) ? 0 : check_names(m, limits, err);
+    if (r < 0)
+        return r;
     if (m->topic.data && m->topic.size == 0)
         return ow_error_set(err, OW_EINVALID, "topic is empty");
     if (m->payload.size > limits->payload_bytes_max)
         return ow_error_set(err, OW_ETOOBIG, "payload has %zu bytes, the limit is %zu", m->payload.size,
                             limits->payload_bytes_max);
-    return check_headers(m, limits, err);
+    return m->header_count > 0 ? check_headers(m, limits, err) : 0;
 }
 
 size_t ow_message_size(const struct ow_message *m)
@@ -143,16 +174,20 @@ static struct ow_bytes put(char **at, struct ow_bytes bytes)
     return copy;
 }
 
-struct ow_message *ow_message_copy(const struct ow_message *m)
+/* One spare byte, so that an empty field at the very end still points into the block. */
+static size_t block_size(const struct ow_message *m)
 {
-    /* One spare byte, so that an empty field at the very end still points into the block. */
-    struct ow_message *copy = malloc(ow_message_size(m) + 1);
-    if (!copy)
-        return NULL;
+    return ow_message_size(m) + 1;
+}
+
+static struct ow_message *fill(void *block, const struct ow_message *m, struct ow_message_piece *piece)
+{
+    struct ow_message *copy = block;
     struct ow_header *headers = (struct ow_header *)(copy + 1);
     char *at = (char *)(headers + m->header_count);
     *copy = *m;
     copy->row = NULL;
+    copy->piece = piece;
     copy->headers = m->header_count ? headers : NULL;
     copy->id = put(&at, m->id);
     copy->topic = put(&at, m->topic);
@@ -170,7 +205,63 @@ struct ow_message *ow_message_copy(const struct ow_message *m)
     return copy;
 }
 
+struct ow_message *ow_message_copy(const struct ow_message *m)
+{
+    void *block = malloc(block_size(m));
+    return block ? fill(block, m, NULL) : NULL;
+}
+
+/* --- in pieces ----------------------------------------------------------------------------------------- */
+
+enum { PIECE_BYTES = 64 << 10, SHARE_BYTES_MAX = PIECE_BYTES / 8 };
+
+struct ow_message_piece {
+    size_t used;
+    uint32_t users; /* messages, and the pool while it fills this one */
+    _Alignas(max_align_t) char bytes[];
+};
+
+static void leave(struct ow_message_piece *piece)
+{
+    if (--piece->users == 0)
+        free(piece);
+}
+
+void ow_message_pool_done(struct ow_message_pool *pool)
+{
+    if (pool->piece)
+        leave(pool->piece);
+    pool->piece = NULL;
+}
+
+struct ow_message *ow_message_copy_to(struct ow_message_pool *pool, const struct ow_message *m)
+{
+    const size_t align = _Alignof(max_align_t);
+    size_t size = (block_size(m) + align - 1) / align * align;
+#ifdef __SANITIZE_ADDRESS__ /* each has a block of its own: who reads too far is found out */
+    size = SHARE_BYTES_MAX + 1;
+#endif
+    if (size > SHARE_BYTES_MAX)
+        return ow_message_copy(m);
+    if (!pool->piece || pool->piece->used + size > PIECE_BYTES) {
+        struct ow_message_piece *piece = malloc(sizeof *piece + PIECE_BYTES);
+        if (!piece)
+            return NULL;
+        ow_message_pool_done(pool);
+        piece->used = 0;
+        piece->users = 1;
+        pool->piece = piece;
+    }
+    struct ow_message *copy = fill(pool->piece->bytes + pool->piece->used, m, pool->piece);
+    pool->piece->used += size;
+    pool->piece->users++;
+    return copy;
+}
+
 void ow_message_free(struct ow_message *message)
 {
-    free(message);
+    if (message && message->piece)
+        leave(message->piece);
+    else
+        free(message);
 }

@@ -35,6 +35,7 @@ struct ow_message {
     int64_t time_ms; /* wall clock of the service, milliseconds since 1970 UTC */
     /* The row that it was made of, lent by a source that was asked for rows; NULL otherwise, and in copies. */
     const struct ow_row *row;
+    struct ow_message_piece *piece; /* of a copy: where it lives; private to message.c */
     /* Topic, key, payload and headers are those of the record as it is to be written: any bytes, and nothing is added
        to them. time_ms is the record's own then; 0: the time of writing. */
     bool is_shaped;
@@ -61,6 +62,14 @@ size_t ow_message_size(const struct ow_message *message);
 /* One block on the heap. NULL: out of memory. */
 struct ow_message *ow_message_copy(const struct ow_message *message);
 void ow_message_free(struct ow_message *message);
+
+/* Memory for messages that are freed in about the order in which they were copied, as those of a window: many of them
+   share a piece, which lives as long as any of them. Zeroed it is empty. One thread copies and frees. */
+struct ow_message_pool {
+    struct ow_message_piece *piece; /* that is being filled */
+};
+struct ow_message *ow_message_copy_to(struct ow_message_pool *pool, const struct ow_message *message);
+void ow_message_pool_done(struct ow_message_pool *pool); /* the messages live on until they are freed */
 static inline void ow_message_cleanup(struct ow_message **message)
 {
     ow_message_free(*message);

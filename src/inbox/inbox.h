@@ -45,7 +45,8 @@ struct ow_inbox_failure {
 struct ow_inbox_letter {
     int64_t number;
     struct ow_bytes id;
-    struct ow_record record; /* as it was: topic, partition, offset, key, headers, payload, time */
+    struct ow_record record; /* as it was: topic, partition, offset, key, headers (without what other frameworks said of
+                                its failure), payload, time */
     uint32_t replays;        /* before this one */
 };
 
@@ -59,7 +60,7 @@ struct ow_inbox_ops {
        letter is taken away; HANDLED if somebody else has done that. */
     int (*begin)(struct ow_inbox *inbox, struct ow_inbox_entry *entries, size_t count, struct ow_error *err);
     /* In the transaction, of a claimed entry: its row says set aside or parked instead, and there is a letter (of one
-       that was replayed: its letter is back, with one more replay). */
+       that was replayed: its letter is back, with one more replay). Where no letters are kept its row goes. */
     int (*set_aside)(struct ow_inbox *inbox, const struct ow_inbox_entry *entry, const struct ow_inbox_failure *failure,
                      struct ow_error *err);
     /* In the transaction: into the outbox of the same store. */

@@ -11,6 +11,7 @@
 
 #include "base/units.h"
 #include "base/uuid.h"
+#include "codec/dead_letter_headers.h"
 #include "codec/json.h"
 #include "codec/record_headers.h"
 #include "inbox/inbox.h"
@@ -29,6 +30,7 @@ enum statement {
     CLAIM,
     MARK,
     MARK_HANDLED,
+    FORGET,
     PUT_LETTER,
     PUT_BACK_LETTER,
     LOOK_LETTER,
@@ -48,6 +50,7 @@ static const char *const sqlite_texts[] = {
     [CLAIM] = ow_sql_inbox_claim,
     [MARK] = ow_sql_inbox_mark,
     [MARK_HANDLED] = ow_sql_inbox_mark_handled,
+    [FORGET] = ow_sql_inbox_forget,
     [PUT_LETTER] = ow_sql_inbox_put_letter,
     [PUT_BACK_LETTER] = ow_sql_inbox_put_back_letter,
     [LOOK_LETTER] = ow_sql_inbox_look_letter,
@@ -66,6 +69,7 @@ static const char *const postgres_texts[] = {
     [CLAIM] = ow_sql_pg_inbox_claim,
     [MARK] = ow_sql_pg_inbox_mark,
     [MARK_HANDLED] = ow_sql_pg_inbox_mark_handled,
+    [FORGET] = ow_sql_pg_inbox_forget,
     [PUT_LETTER] = ow_sql_pg_inbox_put_letter,
     [PUT_BACK_LETTER] = ow_sql_pg_inbox_put_back_letter,
     [LOOK_LETTER] = ow_sql_pg_inbox_look_letter,
@@ -418,7 +422,10 @@ static int inbox_set_aside(struct ow_inbox *inbox, const struct ow_inbox_entry *
     struct ow_value values[] = {consumer_value(in), ow_value_text(entry->id),
                                 ow_value_text(ow_bytes_of(failure->is_parked ? "parked" : "aside")),
                                 ow_value_integer(ow_clock_wall_ms())};
-    return r < 0 || !in->options.remembers ? r : run(in, MARK, values, in->is_postgres ? 3 : 4, err);
+    if (r < 0 || !in->options.remembers)
+        return r;
+    return in->options.keeps_letters ? run(in, MARK, values, in->is_postgres ? 3 : 4, err)
+                                     : run(in, FORGET, values, 2, err);
 }
 
 /* 1: the letters are this member's to replay. */
@@ -465,6 +472,8 @@ static int show_letter(struct inbox *in, const struct ow_value *columns, struct 
     int r = ow_record_headers_read(bytes[11], in->found, HEADERS_MAX, &count, &in->headers, err);
     if (r < 0)
         return ow_error_prefix(err, "dead letter %" PRId64, columns[0].integer);
+    /* Else what is only passed on to @RetryableTopic would be a dead letter there at once. */
+    count = ow_dead_letter_strip(in->found, count, in->found);
     *ret = (struct ow_inbox_letter){
         .number = columns[0].integer, .id = bytes[1], .replays = (uint32_t)columns[13].integer};
     ret->record = (struct ow_record){.partition = columns[6].kind == OW_VALUE_NULL ? -1 : columns[6].integer,

@@ -27,10 +27,11 @@ enum {
 };
 
 struct ow_postgres_options {
-    const char *url;     /* a libpq URI, secrets and all; ow_postgres_check_url() has passed it */
-    const char *shown;   /* what messages call it */
-    bool is_replication; /* a walsender connection on that database (replication=database) */
-    int32_t timeout_ms;  /* statement_timeout; 0: OW_POSTGRES_TIMEOUT_MS. A walsender connection has none */
+    const char *url;        /* a libpq URI, secrets and all; ow_postgres_check_url() has passed it */
+    const char *shown;      /* what messages call it */
+    bool is_replication;    /* a walsender connection on that database (replication=database) */
+    bool keeps_search_path; /* as the role and the URL have it: for statements that are a user's */
+    int32_t timeout_ms;     /* statement_timeout; 0: OW_POSTGRES_TIMEOUT_MS. A walsender connection has none */
 };
 
 /* Offline: whether it is a URI that libpq takes, with parameters that it knows, and one that does not go to
@@ -111,7 +112,8 @@ void ow_postgres_init_print(enum ow_postgres_outbox outbox, struct ow_buf *to);
 int ow_postgres_set_notify(struct ow_store *store, int64_t interval_ms, bool *ret_changed,
                            struct ow_error *err) OW_MUST_CHECK;
 /* In eight partitions of so many rows in turn, for ever; rows that wait move along. Waits for everybody who writes to
-   the table. OW_EUNSUPPORTED before PostgreSQL 13; OW_EBUSY: a relay is at work by polling, or a slot reads the table. */
+   the table. OW_EUNSUPPORTED before PostgreSQL 13; OW_EBUSY: a relay is at work by polling, or a slot reads the table.
+ */
 int ow_postgres_partition(struct ow_store *store, int64_t rows, bool *ret_changed, struct ow_error *err) OW_MUST_CHECK;
 
 /* The tables and functions only, for a relay at its start: as ow_postgres_init(), with roles and publication made

@@ -328,11 +328,12 @@ static int settle_session(PGconn *conn, const struct ow_postgres_options *option
                          : options->timeout_ms   ? options->timeout_ms
                                                  : OW_POSTGRES_TIMEOUT_MS;
     (void)snprintf(sql, sizeof sql,
-                   "SET statement_timeout = %d; SET search_path = pg_catalog; SET DateStyle = 'ISO, YMD'; "
+                   "SET statement_timeout = %d; %sSET DateStyle = 'ISO, YMD'; "
                    "SET TimeZone = 'UTC'; SET IntervalStyle = 'postgres'; SET extra_float_digits = 3; "
                    "SET bytea_output = 'hex'; SET client_encoding = 'UTF8'; SET standard_conforming_strings = on; "
                    "SET idle_in_transaction_session_timeout = %d; SET synchronous_commit = on",
-                   timeout_ms, options->is_replication ? 0 : 60000);
+                   timeout_ms, options->keeps_search_path ? "" : "SET search_path = pg_catalog; ",
+                   options->is_replication ? 0 : 60000);
     int r = ow_postgres_query(conn, options->shown, sql, &result, err);
     PQclear(result);
     return r;

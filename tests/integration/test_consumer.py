@@ -278,3 +278,58 @@ def test_mistakes_are_found(run, tmp_path):
     assert "no such field" in wrong(base_format(inbox=INBOX, handler='{ sql: "select ${!kee}" }', more=""))
     assert "not a URL" in wrong(base_format(inbox=INBOX, handler='{ http: { url: "ftp://x" } }', more=""))
     assert 'there is no store "pey"; did you mean "pay"?' in wrong(base_format(inbox="inbox: { store: pey }", handler=SQL, more=""))
+
+
+# --- the way back --------------------------------------------------------------------------------------------------
+
+
+def test_dlq(run, start, bus, tmp_path):
+    """list, show, edit, replay and discard of a consumer's letters."""
+    messages = orders(30, keys=5)
+    for n in (3, 11, 14):
+        messages[n] = (f"order-{n}", f"k{n % 5}", "no JSON")
+    bus.publish(messages)
+    config = bus.configure(more="dead_letter: { store: pay }")
+    run("run", "--until-end", config)
+
+    def dlq(action, *arguments, **options):
+        return run("dlq", action, "--config", config, "--consumer", "billing", *arguments, **options)
+
+    def listed(*where):
+        return json.loads(dlq("list", *where, "-o", "json").stdout)
+
+    letters = listed()
+    assert {letter["id"] for letter in letters if letter["state"] == "dead"} == {"order-3", "order-11", "order-14"}
+    assert len(letters) == 6 + 4 + 4 and {letter["source"] for letter in letters} == {"consumer/billing"}
+    assert listed("--where", "state=parked", "--where", "key=k3")[0]["id"] == "order-8"
+    assert "has no consumer" in run("dlq", "list", "--config", config, "--consumer", "bilin", status=2).stderr
+    assert run("dlq", "list", "--store", "sqlite:pay.db", "--consumer", "other").stdout == ""
+    assert "parked and not dead" in dlq("edit", "order-8", "--payload", "-", input="{}", status=1).stderr
+    assert "behind number" in dlq("replay", "order-8", status=3).stderr
+
+    # Without a change they fail again; --dry-run changes nothing.
+    dlq("replay", "--all", "--dry-run")
+    assert {letter["state"] for letter in listed()} == {"dead", "parked"}
+    assert "does the consumer run?" in dlq("replay", "order-3", "--wait", "--timeout", "300ms", status=3).stderr
+    assert [letter["state"] for letter in listed("--where", "id=order-3")] == ["queued"]
+    assert "on its way" in dlq("edit", "order-3", "--payload", "-", input="{}", status=1).stderr
+    process = start("run", config)
+    wait_for(lambda: listed("--where", "id=order-3")[0]["state"] == "dead", "it to be dead again")
+    assert "is dead again" in dlq("replay", "--all", "--wait", status=3).stderr
+    assert {letter["id"]: letter["replays"] for letter in listed("--where", "state=dead")} == {"order-3": 2, "order-11": 1, "order-14": 1}
+    assert "was put back 2 times" in dlq("replay", "--all", "--max-replays", "2", status=3).stderr
+    wait_for(lambda: not listed("--where", "state=queued"), "the other one to come back")
+
+    # Changed, they and all that is behind them are handled, in the order of each key.
+    for n in (3, 11):
+        dlq("edit", f"order-{n}", "--payload", "-", "--header", "edited=yes", input=json.dumps({"number": n}))
+    shown, = json.loads(dlq("show", "order-3", "-o", "json").stdout)
+    assert shown["payload"] == '{"number": 3}' and shown["history"][-1]["edited"]["payload"] == "no JSON" and ["edited", "yes"] in shown["headers"]
+    done = dlq("replay", "--all", "--force", "--wait", status=3)
+    assert [(letter["id"], letter["state"]) for letter in listed()][0] == ("order-14", "dead") and len(listed()) == 4, done.stderr
+    dlq("discard", "order-14")
+    wait_for(lambda: not listed(), "what was parked behind it to follow")
+    process.terminate()
+    assert process.wait(20) == 0
+    effects = bus.effects()
+    assert sorted(number for _, number, _ in effects) == [n for n in range(30) if n != 14] and in_order(effects)

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "unit.h"
 
+#include <stddef.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "core/message.h"
@@ -273,6 +275,46 @@ static void test_copy_has_no_row(void **state)
     assert_true(copy->is_shaped);
 }
 
+/* Copies that share pieces of memory: whatever is freed first, and whether the pool is done before them. */
+static void test_pool(void **state)
+{
+    enum { COUNT = 1000 };
+    static char payload[20000];
+    struct ow_message *copies[COUNT];
+    struct ow_message_pool pool = {0};
+    (void)state;
+    memset(payload, 'x', sizeof payload);
+    for (size_t i = 0; i < COUNT; i++) {
+        char id[24];
+        (void)snprintf(id, sizeof id, "message-%zu", i);
+        const struct ow_header header = {OW_BYTES("name"), ow_bytes_of(id)};
+        const struct ow_message m = {.id = ow_bytes_of(id),
+                                     .payload = {payload, i % 100 == 7 ? sizeof payload : i},
+                                     .headers = &header,
+                                     .header_count = 1};
+        copies[i] = ow_message_copy_to(&pool, &m);
+        assert_non_null(copies[i]);
+        assert_int_equal((uintptr_t)copies[i] % _Alignof(max_align_t), 0);
+        if (i % 3 == 0) {
+            ow_message_free(copies[i]);
+            copies[i] = NULL;
+        }
+    }
+    ow_message_pool_done(&pool);
+    for (size_t i = 0; i < COUNT; i++) {
+        char id[24];
+        (void)snprintf(id, sizeof id, "message-%zu", i);
+        if (!copies[i])
+            continue;
+        assert_true(ow_bytes_is(copies[i]->id, id));
+        assert_true(ow_bytes_is(copies[i]->headers[0].value, id));
+        assert_int_equal(copies[i]->payload.size, i % 100 == 7 ? sizeof payload : i);
+        assert_null(copies[i]->key.data);
+        ow_message_free(copies[i]);
+    }
+    ow_message_free(NULL);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -287,6 +329,7 @@ int main(void)
         cmocka_unit_test(test_copy_stands_alone),
         cmocka_unit_test(test_copy_keeps_null_and_empty_apart),
         cmocka_unit_test(test_size_counts_everything),
+        cmocka_unit_test(test_pool),
     };
     return cmocka_run_group_tests_name("message", tests, NULL, NULL);
 }

@@ -62,6 +62,7 @@ void ow_relay_done(struct ow_relay *relay)
         relay->broker->meanwhile = NULL;
     ow_message_free(relay->spare);
     ow_window_done(&relay->window);
+    ow_message_pool_done(&relay->pool);
     ow_route_done(&relay->topic);
     ow_route_done(&relay->key);
     ow_buf_done(&relay->topic_scratch);
@@ -139,7 +140,9 @@ static int read_one(struct ow_relay *relay, struct ow_error *err)
             relay->is_rereading = false;
             relay->newest = view.position;
         }
-        struct ow_error why = {0};
+        struct ow_error why;
+        why.code = 0;
+        why.text[0] = '\0';
         r = ow_relay_make_fit(relay, &view, &why);
         if (r == OW_EINVALID && OW_MUTANT(DEFECT_DROPPED))
             r = 1;
@@ -149,7 +152,7 @@ static int read_one(struct ow_relay *relay, struct ow_error *err)
             ow_relay_tell(relay, why.code == OW_EINVALID ? OW_RELAY_MISUSED : OW_RELAY_DROPPED, why.text);
         if (relay->spare_is_unfit && why.code == OW_ENOMEM)
             return ow_error_set(err, OW_ENOMEM, "%s", why.text);
-        relay->spare = ow_message_copy(&view);
+        relay->spare = ow_message_copy_to(&relay->pool, &view);
         if (!relay->spare)
             return ow_error_set(err, OW_ENOMEM, "out of memory for a message of %zu bytes", ow_message_size(&view));
         relay->counters.read++;
@@ -170,7 +173,9 @@ static bool may_read(const struct ow_relay *relay)
 static int read_all(struct ow_relay *relay, struct ow_error *err)
 {
     bool has_read = false;
-    while (may_read(relay) && ow_relay_now_ms(relay) >= relay->source_due_ms) {
+    if (ow_relay_now_ms(relay) < relay->source_due_ms)
+        return 0;
+    while (may_read(relay)) {
         int r = relay->spare ? 1 : read_one(relay, err);
         relay->is_dry = r == 0;
         if (r < 0)

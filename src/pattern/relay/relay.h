@@ -101,6 +101,7 @@ struct ow_relay {
     struct ow_position newest;            /* the newest position that was admitted since the source was opened first */
     uint64_t dropped_first, dropped_last; /* tokens: of this transaction, settled when it is committed; 0: none */
     bool is_rereading;                    /* the source was opened again: what is still here comes once more */
+    struct ow_message_pool pool;          /* of the messages in the window */
     struct ow_message *spare;             /* read and routed; the window had no room for it */
     bool spare_is_unfit, spare_is_dropped;
     struct ow_position *confirming; /* left the window and not confirmed yet; rising */
