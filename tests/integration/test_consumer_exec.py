@@ -11,7 +11,7 @@ import time
 
 import pytest
 from conftest import wait_for
-from test_consumer import bus, in_order, orders  # noqa: F401 (a fixture)
+from test_consumer import bus, in_order, orders, web  # noqa: F401 (fixtures)
 
 HEAD = """
 import json, os, sys, time
@@ -267,6 +267,38 @@ def test_nowhere_to_publish_to(run, bus, program):
     handler = program('answer(message, publish=[{"aggregatetype": "a", "aggregateid": "1", "type": "T"}])')
     done = run("run", "--until-end", bus.configure(handler, inbox="", more='dead_letter: { topic: "dead" }'))
     assert "which takes an outbox beside an inbox; write inbox: { store: … }" in done.stderr
+
+
+EVENT = {"specversion": "1.0", "id": "e1", "source": "/billing", "type": "Billed", "subject": "i7", "aggregatetype": "invoice"}
+
+
+def test_an_http_answer_is_published(run, bus, web):
+    answers = [("application/cloudevents+json", {**EVENT, "data": {"cents": 1.50}}),
+               ("application/cloudevents-batch+json; charset=utf-8", [{**EVENT, "id": "e2", "data_base64": "AAE="}, {**EVENT, "id": "e3"}]),
+               ("application/json", EVENT), ("application/cloudevents-batch+json", [])]
+    web.answer = lambda request: (lambda kind, body: (200, {"Content-Type": kind}, json.dumps(body).encode()))(*answers[json.loads(request[1])["number"]])
+    bus.publish(orders(4, keys=1))
+    done = run("run", "--until-end", bus.configure(f'{{ http: {{ url: "{web.url}" }} }}'))
+    assert "handled=4 " in done.stderr
+    rows = {row[0]: row for row in emitted(bus)}
+    assert {*rows} == {"e1", "e2", "e3"} and rows["e1"][1:4] == ("invoice", "i7", "Billed") and rows["e1"][4] == '{"cents": 1.5}'
+    assert json.loads(rows["e1"][5]) == {"ce_source": "/billing"} and rows["e3"][4] is None
+    assert bus.pay.execute("SELECT hex(payload) FROM onewrite_outbox WHERE id = 'e2'").fetchone() == ("0001",)
+
+
+@pytest.mark.parametrize("kind, body, reason", [
+    ("application/cloudevents+json", b"nonsense", "not JSON"),
+    ("application/cloudevents+json", json.dumps({**EVENT, "subject": None}).encode(), '"subject" is missing'),
+    ("application/cloudevents+json", json.dumps({**EVENT, "specversion": "0.3"}).encode(), '"specversion": must be 1.0'),
+    ("application/cloudevents-batch+json", json.dumps([EVENT, {**EVENT, "aggregatetype": 7}]).encode(), 'message 2: "aggregatetype": must be a string'),
+    ("application/cloudevents+json", json.dumps({**EVENT, "data": "x" * (1 << 20)}).encode(), "more than 1 MiB of events"),
+], ids=["nonsense", "subject", "version", "batch", "large"])
+def test_an_http_answer_that_cannot_be_published(run, bus, web, kind, body, reason):
+    web.answer = lambda request: (200, {"Content-Type": kind}, body)
+    bus.publish(orders(1))
+    run("run", "--until-end", bus.configure(f'{{ http: {{ url: "{web.url}" }} }}', more="dead_letter: { store: pay }"))
+    assert bus.letters() == [("order-0", "dead", "publish", 3)] and emitted(bus) == []
+    assert reason in bus.pay.execute("SELECT reason FROM onewrite_dead_letter").fetchone()[0]
 
 
 def test_mistakes_are_found(run, bus, tmp_path):
