@@ -213,9 +213,9 @@ static void hand_over(struct kafka *k, struct ow_kafka_topic *topic, const struc
 /* Sends it, or has it wait for the first one in its lane. */
 static void to_lane(struct kafka *k, struct ow_kafka_topic *topic, const struct ow_message *m, uint64_t token)
 {
-    struct ow_error why = {0};
     struct ow_kafka_lane *lane = ow_kafka_topic_lane(topic, m->key);
     if (lane && lane->state == OW_KAFKA_LANE_SCOUTED) {
+        struct ow_error why;
         if (ow_kafka_park(&lane->parking, m, token, &why) < 0)
             fail(k, why.code, why.text);
         return;

@@ -143,13 +143,12 @@ static void stop_all(struct ow_daemon *daemon)
 int ow_daemon_run(struct ow_daemon *daemon, void (*reload)(void *context), void *context, struct ow_error *err)
 {
     int64_t watchdog_ms = ow_notify_watchdog_ms();
-    bool is_stopping = false;
     ow_notify("READY=1");
     while (look_after(daemon)) {
         int signal_number = next_signal(daemon, watchdog_ms ? (int)watchdog_ms : -1);
         if (watchdog_ms)
             ow_notify("WATCHDOG=1");
-        if (signal_number == SIGHUP && !is_stopping) {
+        if (signal_number == SIGHUP && !daemon->is_stopping) {
             ow_notify("RELOADING=1");
             if (reload)
                 reload(context);
@@ -157,9 +156,9 @@ int ow_daemon_run(struct ow_daemon *daemon, void (*reload)(void *context), void 
                 ow_log(OW_LOG_INFO, "there is no configuration file to read again", NULL);
             ow_notify("READY=1");
         } else if (signal_number == SIGTERM || signal_number == SIGINT) {
-            if (is_stopping) /* once more: at once. Whatever is in flight survives that. */
+            if (daemon->is_stopping) /* once more: at once. Whatever is in flight survives that. */
                 _exit(1);
-            is_stopping = true;
+            daemon->is_stopping = true;
             stop_all(daemon);
         }
     }

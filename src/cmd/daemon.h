@@ -16,6 +16,7 @@ struct ow_daemon {
     size_t count;
     int signal_fd, ended_fd;
     struct ow_error first_end; /* the first error that a pipeline ended with */
+    bool is_stopping;          /* a signal said so */
 };
 
 /* Blocks the signals in this thread and, so, in all that it starts. First of all calls. */
@@ -31,7 +32,7 @@ int ow_daemon_add(struct ow_daemon *daemon, struct ow_pipeline *pipeline, int64_
 void ow_daemon_remove(struct ow_daemon *daemon, struct ow_pipeline *pipeline);
 
 /* Runs until a signal or until no pipeline is left; returns 0 or the first error a pipeline ended with.
-   reload (may be NULL) is called at SIGHUP. */
+   reload (may be NULL) is called at SIGHUP. May be called again, with more pipelines. */
 int ow_daemon_run(struct ow_daemon *daemon, void (*reload)(void *context), void *context, struct ow_error *err);
 
 #endif

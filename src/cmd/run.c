@@ -255,6 +255,29 @@ static int check_gap(struct runner *runner, const struct ow_config *config, stru
                : 0;
 }
 
+/* 0: all of them run; 1: a signal said to end; < 0 */
+static int start_some(struct runner *runner, struct ow_config *config, size_t from, size_t to, struct ow_error *err)
+{
+    int r = 0;
+    for (size_t i = from; i < to && r == 0; i++) {
+        const struct entry entry = entry_at(config, i);
+        r = start(runner, &entry, runner->options->wait_ms, err);
+    }
+    return r;
+}
+
+/* A consumer is at its end when it has read what is there; what a relay still has is not there yet. */
+static int run_until_end(struct runner *runner, struct ow_config *config, struct ow_error *err)
+{
+    int r = start_some(runner, config, 0, config->relay_count, err);
+    if (r == 0)
+        r = ow_daemon_run(&runner->daemon, reload, runner, err);
+    if (runner->daemon.is_stopping || (r != 0 && runner->daemon.first_end.code == 0))
+        return r;
+    r = start_some(runner, config, config->relay_count, count_entries(config), err);
+    return r == 0 ? ow_daemon_run(&runner->daemon, reload, runner, err) : r;
+}
+
 static int run(const void *options, char *const *arguments, size_t count, struct ow_error *err)
 {
     OW_CLEANUP(runner_done)
@@ -273,10 +296,12 @@ static int run(const void *options, char *const *arguments, size_t count, struct
     struct ow_config *now = config;
     config = NULL;
     r = check_gap(&runner, now, err);
-    for (size_t i = 0; i < count_entries(now) && r == 0; i++) {
-        const struct entry entry = entry_at(now, i);
-        r = start(&runner, &entry, runner.options->wait_ms, err);
+    if (r == 0 && runner.options->until_end && now->relay_count > 0 && now->consumer_count > 0) {
+        r = run_until_end(&runner, now, err);
+        return r < 0 ? r : 0;
     }
+    if (r == 0)
+        r = start_some(&runner, now, 0, count_entries(now), err);
     runner.gap_accepted = NULL;
     if (r != 0)
         return r < 0 ? r : 0;
@@ -285,7 +310,7 @@ static int run(const void *options, char *const *arguments, size_t count, struct
 
 static const struct ow_flag flags[] = {
     {"until-end", 0, NULL, OW_FLAG_BOOL, NULL,
-     "end when every outbox is empty and every topic read, instead of waiting for more",
+     "end when every outbox is empty and every topic read, the relays first, instead of waiting for more",
      offsetof(struct run_options, until_end), NULL, 0, 0},
     {"wait", 'w', "DURATION", OW_FLAG_DURATION, "0", "at the start, how long to wait for a side that cannot be reached",
      offsetof(struct run_options, wait_ms), NULL, 0, 0},

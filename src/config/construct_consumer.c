@@ -8,8 +8,6 @@
 #include "store/migrate.h"
 #include "store/postgres.h"
 
-enum { HEADERS_MAX = 1024 };
-
 /* --- the store ---------------------------------------------------------------------------------------------- */
 
 static int open_postgres(const struct ow_url *url, struct ow_store **ret, struct ow_error *err)
@@ -69,7 +67,8 @@ static int new_inbox(const struct ow_config_consumer *consumer, struct ow_inbox 
 struct letter_maker {
     struct ow_route topic;
     enum ow_dead_letter_form form;
-    struct ow_header headers[HEADERS_MAX + OW_DEAD_LETTER_HEADERS_MAX];
+    struct ow_header *headers;
+    size_t header_max;
     struct ow_dead_letter_scratch scratch;
 };
 
@@ -92,8 +91,14 @@ static int make_letter(void *context, const struct ow_record *record, const stru
                                     .stacktrace = OW_BYTES(""),
                                     .attempts = failure->attempts,
                                     .failed_ms = failure->failed_ms};
-    if (m->header_count > HEADERS_MAX)
-        return ow_error_set(err, OW_ETOOBIG, "a dead letter with more than %d headers", HEADERS_MAX);
+    if (m->header_count + OW_DEAD_LETTER_HEADERS_MAX > maker->header_max) {
+        size_t max = 2 * (m->header_count + OW_DEAD_LETTER_HEADERS_MAX);
+        struct ow_header *grown = reallocarray(maker->headers, max, sizeof *grown);
+        if (!grown)
+            return ow_error_set(err, OW_ENOMEM, "out of memory for the headers of a dead letter");
+        maker->headers = grown;
+        maker->header_max = max;
+    }
     *ret = *m;
     int r = ow_route_render(&maker->topic, m, ow_json_lookup, to, &ret->topic, err);
     if (r <= 0)
@@ -187,8 +192,10 @@ void ow_config_free_consumer_parts(struct ow_consumer_parts *parts)
         parts->inbox->ops->discard(parts->inbox);
     if (parts->letters)
         parts->letters->ops->discard(parts->letters);
-    if (maker)
+    if (maker) {
         ow_route_done(&maker->topic);
+        free(maker->headers);
+    }
     free(maker);
     *parts = (struct ow_consumer_parts){0};
 }

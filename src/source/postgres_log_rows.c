@@ -186,10 +186,13 @@ set_defect(struct ow_pg_rows *rows, struct ow_message *m, const char *format, ..
 
 static void read_headers(struct ow_pg_rows *rows, struct ow_bytes text, struct ow_message *m)
 {
-    struct ow_error err = {0};
+    m->header_count = 0;
     ow_buf_clear(&rows->scratch);
-    if (text.data && !ow_buf_reserve(&rows->scratch, text.size))
+    if (!text.data)
+        return;
+    if (!ow_buf_reserve(&rows->scratch, text.size))
         return set_defect(rows, m, "headers: out of memory");
+    struct ow_error err;
     if (ow_json_read_headers(text, rows->headers, OW_PG_HEADERS_MAX, &m->header_count, &rows->scratch, &err) < 0) {
         set_defect(rows, m, "headers: %s", err.text);
         rows->headers[0] = (struct ow_header){OW_BYTES("headers"), text}; /* nothing of it may be lost */
@@ -207,24 +210,65 @@ static bool is_number(uint32_t type)
     return type == OID_INT8 || type == OID_INT4 || type == OID_INT2;
 }
 
+enum { SECOND_SIZE = 20 };
+
+/* Milliseconds behind the point; *ret_zone is what follows the digits. */
+static int64_t read_fraction(struct ow_bytes text, struct ow_bytes *ret_zone)
+{
+    size_t i = SECOND_SIZE;
+    int64_t ms = 0;
+    for (int scale = 100; i < text.size && text.data[i] >= '0' && text.data[i] <= '9'; i++, scale /= 10)
+        ms += (text.data[i] - '0') * scale;
+    *ret_zone = (struct ow_bytes){text.data + i, i == SECOND_SIZE ? 0 : text.size - i};
+    return ms;
+}
+
+static bool is_time_like_last(const struct ow_pg_rows *rows, struct ow_bytes text, int64_t *ret_ms)
+{
+    struct ow_bytes zone;
+    if (text.size <= SECOND_SIZE || memcmp(text.data, rows->second, SECOND_SIZE) != 0)
+        return false;
+    int64_t ms = read_fraction(text, &zone);
+    if (zone.size == 0 || !ow_bytes_is(zone, rows->zone))
+        return false;
+    *ret_ms = rows->second_ms + ms;
+    return true;
+}
+
+static void keep_second(struct ow_pg_rows *rows, struct ow_bytes text, int64_t time_ms)
+{
+    struct ow_bytes zone;
+    if (text.size <= SECOND_SIZE || text.data[SECOND_SIZE - 1] != '.')
+        return;
+    int64_t ms = read_fraction(text, &zone);
+    if (zone.size == 0 || zone.size >= sizeof rows->zone)
+        return;
+    memcpy(rows->second, text.data, SECOND_SIZE);
+    memcpy(rows->zone, zone.data, zone.size);
+    rows->zone[zone.size] = '\0';
+    rows->second_ms = time_ms - ms;
+}
+
 static void read_time(struct ow_pg_rows *rows, struct ow_bytes text, uint32_t type, struct ow_message *m)
 {
-    struct ow_error err = {0};
-    if (!text.data)
+    if (!text.data || (!is_number(type) && is_time_like_last(rows, text, &m->time_ms)))
         return;
+    struct ow_error err;
     int r = is_number(type) ? ow_integer_parse(text, 0, INT64_MAX, &m->time_ms, &err)
                             : ow_pg_time_parse(text, &m->time_ms, &err);
     if (r < 0)
         set_defect(rows, m, "time: %s", err.text);
+    else if (!is_number(type))
+        keep_second(rows, text, m->time_ms);
 }
 
 /* bytea comes in hexadecimal digits; everything else is passed on as the text that it is. */
 static void read_payload(struct ow_pg_rows *rows, struct ow_bytes text, uint32_t type, struct ow_message *m)
 {
-    struct ow_error err = {0};
     m->payload = text;
     if (!text.data || type != OID_BYTEA)
         return;
+    struct ow_error err;
     ow_buf_clear(&rows->bytes);
     if (ow_pg_bytea_decode(&rows->bytes, text, &err) < 0)
         set_defect(rows, m, "payload: %s", err.text);

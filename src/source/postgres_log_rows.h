@@ -53,6 +53,9 @@ struct ow_pg_rows {
     /* Of the message that was made last. */
     struct ow_header headers[OW_PG_HEADERS_MAX];
     struct ow_buf scratch, bytes;
+    /* A row's time mostly has the second and the zone of the row before: then only what is behind the point is read. */
+    char second[20], zone[8]; /* "2026-11-21 16:20:05.", "+00" */
+    int64_t second_ms;
 };
 
 /* "table" (of the schema public) or "schema.table", and more of them behind commas. */

@@ -1,17 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
 """Consumers over the journal: each effect once, whatever is killed; retries, dead letters, parking, replay; calls."""
 
-import http.server
 import json
 import random
 import signal
 import sqlite3
 import subprocess
-import threading
 import time
 
 import pytest
 from conftest import wait_for
+from web import web  # noqa: F401 (a fixture)
 
 FILL = "INSERT INTO onewrite_outbox (id, aggregatetype, aggregateid, type, payload) VALUES (?, 'order', ?, 'Placed', ?)"
 CONFIG = """version: 1
@@ -162,45 +161,6 @@ def test_without_dead_letters_it_is_tried_for_ever(start, bus):
 # --- calls -------------------------------------------------------------------------------------------------------
 
 
-class Server(http.server.ThreadingHTTPServer):
-    request_queue_size = 200
-    daemon_threads = True
-
-
-@pytest.fixture
-def web():
-    """web.answer(request) -> (status, headers, body); web.calls: what came, in order."""
-    class Handler(http.server.BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-
-        def do_POST(self):
-            body = self.rfile.read(int(self.headers["Content-Length"]))
-            request = (dict(self.headers), body)
-            with self.server.lock:
-                self.server.calls.append(request)
-            answer = self.server.answer(request)
-            if answer is None:
-                self.close_connection = True
-                self.connection.close()
-                return
-            status, headers, text = answer
-            self.send_response(status)
-            for name, value in {"Content-Length": str(len(text)), **headers}.items():
-                self.send_header(name, value)
-            self.end_headers()
-            self.wfile.write(text)
-
-        def log_message(self, *arguments):
-            pass
-
-    server = Server(("127.0.0.1", 0), Handler)
-    server.calls, server.lock, server.answer = [], threading.Lock(), lambda request: (200, {}, b"ok")
-    server.url = f"http://127.0.0.1:{server.server_port}/events"
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield server
-    server.shutdown()
-
-
 def test_calls(run, bus, web):
     bus.publish(orders(60))
     handler = f'{{ http: {{ url: "{web.url}", headers: {{ Authorization: "Bearer t" }}, secret: "whsec_c2VjcmV0" }} }}'
@@ -333,3 +293,15 @@ def test_dlq(run, start, bus, tmp_path):
     assert process.wait(20) == 0
     effects = bus.effects()
     assert sorted(number for _, number, _ in effects) == [n for n in range(30) if n != 14] and in_order(effects)
+
+
+def test_until_end_with_relays_and_consumers_in_one_file(run, bus, tmp_path):
+    """The consumer ends when everything that the relay had to publish is handled, not when the topic was empty for once."""
+    bus.shop.execute("BEGIN IMMEDIATE")
+    bus.shop.executemany(FILL, orders(3000))
+    bus.shop.execute("COMMIT")
+    config = bus.configure()
+    text = (tmp_path / config).read_text()
+    (tmp_path / config).write_text(text + "relays:\n  - name: orders\n    from: { store: shop }\n    to: { broker: bus }\n")
+    assert "handled=3000 repeated=0" in run("run", "--until-end", config).stderr
+    assert "handled=0 " in run("run", "--until-end", config).stderr

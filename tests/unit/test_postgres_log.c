@@ -219,6 +219,37 @@ static void test_rows(void **state)
     assert_text_has(m.defect.data, "no column type");
 }
 
+/* What is known of the row before is no more than a short cut. */
+static void test_times_of_rows(void **state)
+{
+    static const char *const texts[] = {"2026-11-21 16:20:05.926239+00", "2026-11-21 16:20:05.5+00",
+                                        "2026-11-21 16:20:05+00",        "2026-11-21 16:20:05.92+02",
+                                        "2026-11-21 16:20:05.92+00",     "2026-11-21 16:20:06.1+00",
+                                        "2026-11-21 16:20:06.1+02:30",   "2026-11-21 16:20:06.25",
+                                        "2026-11-21 16:20:06.1+02:30",   "2026-11-21 16:20:06.+02:30",
+                                        "2026-11-21 16:20:06.1x+02:30",  "1969-12-31 23:59:59.999+00",
+                                        "1969-12-31 23:59:59.001+00",    "infinity",
+                                        "2026-11-21 16:20:06.1+02:30:59"};
+    OW_CLEANUP(ow_pg_rows_done) struct ow_pg_rows rows = {0};
+    struct ow_pg_layout layout;
+    (void)state;
+    assert_int_equal(ow_pg_rows_init(&rows, "outbox", NULL), 0);
+    ow_pg_layout_init(&layout);
+    for (int role = 0; role <= OW_PG_PAYLOAD; role++)
+        layout.column[role] = 0;
+    layout.column[OW_PG_TIME] = 1;
+    layout.column_count = 2;
+    for (size_t i = 0; i < 3 * OW_COUNT_OF(texts); i++) {
+        struct ow_bytes values[] = {OW_BYTES("a"), ow_bytes_of(texts[i * 7 % OW_COUNT_OF(texts)])};
+        struct ow_message m;
+        int64_t expected = 0;
+        int r = ow_pg_time_parse(values[1], &expected, NULL);
+        ow_pg_rows_message(&rows, &layout, values, 1, &m);
+        assert_int_equal(r < 0, m.defect.data != NULL);
+        assert_int_equal(m.time_ms, r < 0 ? 1 : expected);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -229,6 +260,7 @@ int main(void)
         cmocka_unit_test(test_more_than_memory_holds),
         cmocka_unit_test(test_logical_messages),
         cmocka_unit_test(test_rows),
+        cmocka_unit_test(test_times_of_rows),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -11,6 +11,9 @@
 #include "core/mutant.h"
 #include "pattern/consumer/consumer_private.h"
 
+enum { CONFLICTS_MAX = 10 }; /* in a row; then it is trouble that is told of */
+static const struct ow_retry_policy conflict_policy = {.initial_ms = 10, .max_ms = 500, .multiplier = 2, .jitter = 0.5};
+
 struct batch {
     struct ow_inbox_entry *entries;
     struct ow_consumer_call **calls;
@@ -136,11 +139,18 @@ static void put_back_behind(struct ow_consumer *c, struct batch *b, size_t from,
     b->count = kept;
 }
 
-static void put_back_all(struct ow_consumer *c, struct batch *b, size_t from)
+/* The store's trouble and no message's: everything from `from` on goes again. A deadlock, or a serialization failure,
+   needs no new connection; a short wait, which grows, lets the others come to their end. */
+static int hold_up(struct ow_consumer *c, struct batch *b, size_t from, struct ow_error *err)
 {
-    int64_t now = ow_consumer_now_ms(c);
+    struct ow_consumer_side_state *inbox = &c->sides[OW_SIDE_INBOX];
+    bool is_conflict = err->code == OW_EBUSY && inbox->failures + 1 < CONFLICTS_MAX;
+    int64_t due = ow_consumer_now_ms(c);
+    if (is_conflict)
+        due += ow_retry_delay_ms(&conflict_policy, ++inbox->failures, c->options.world.dice(c->options.world.context));
     for (size_t i = from; i < b->count; i++)
-        ow_consumer_put_back(c, b->calls[i], now, false);
+        ow_consumer_put_back(c, b->calls[i], due, false);
+    return is_conflict ? 0 : ow_consumer_side_failed(c, OW_SIDE_INBOX, err);
 }
 
 static int refuse(struct ow_consumer_call *call, struct ow_outcome *outcome)
@@ -160,10 +170,9 @@ static int run_each(struct ow_consumer *c, struct batch *b, struct ow_error *err
         struct ow_outcome outcome = {.retry_after_ms = -1};
         int r = call->record.message.defect.data ? refuse(call, &outcome)
                                                  : transact(c, b, i, 1, &blamed, &outcome, err);
-        if (r < 0) {
-            put_back_all(c, b, i);
-            return ow_consumer_side_failed(c, OW_SIDE_INBOX, err);
-        }
+        if (r < 0)
+            return hold_up(c, b, i, err);
+        ow_consumer_side_works(c, OW_SIDE_INBOX);
         if (r == 0) {
             settle(c, b, i, 1);
             continue;
@@ -191,10 +200,8 @@ int ow_consumer_run_batch(struct ow_consumer *c, struct ow_error *err)
     if (one_by_one)
         return run_each(c, &b, err);
     int r = transact(c, &b, 0, b.count, &blamed, &outcome, err);
-    if (r < 0) {
-        put_back_all(c, &b, 0);
-        return ow_consumer_side_failed(c, OW_SIDE_INBOX, err);
-    }
+    if (r < 0)
+        return hold_up(c, &b, 0, err);
     ow_consumer_side_works(c, OW_SIDE_INBOX);
     if (r == 1)
         return b.count == 1 ? (ow_consumer_failed(c, blamed, &outcome), 0) : run_each(c, &b, err);

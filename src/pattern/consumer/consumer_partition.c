@@ -14,6 +14,7 @@ enum {
     LETTERS_MAX = 256, /* that are replayed at a time */
     LETTERS_EVERY_MS = 1000,
     SETTLE_EVERY_MS = 200,
+    ID_BYTES_MAX = 1000, /* it is a key of the inbox */
 };
 
 /* --- partitions ---------------------------------------------------------------------------------------- */
@@ -290,6 +291,19 @@ static void apply_pressure(struct ow_consumer *c)
     }
 }
 
+/* NULL: it is a good one. What is none is not given up in silence: without it a repeat would not be known. */
+static const char *flaw_of_id(struct ow_bytes id)
+{
+    if (id.size > ID_BYTES_MAX)
+        return "its id is longer than 1000 bytes";
+    if (!ow_utf8_is_valid(id))
+        return "its id is no UTF-8 text";
+    for (size_t i = 0; i < id.size; i++)
+        if ((unsigned char)id.data[i] < ' ' || id.data[i] == 0x7f)
+            return "its id has a control character";
+    return NULL;
+}
+
 /* The id that the inbox knows it by. */
 static int name_record(struct ow_consumer *c, struct ow_record *record, struct ow_error *err)
 {
@@ -301,18 +315,27 @@ static int name_record(struct ow_consumer *c, struct ow_record *record, struct o
         int r = ow_route_render(&c->id, m, ow_json_lookup, &c->scratch, &id, &why);
         if (r == OW_ENOMEM)
             return ow_error_set(err, r, "%s", why.text);
-        if (r == 1 && id.size > 0) {
+        const char *flaw = r == 1 ? flaw_of_id(id) : NULL;
+        if (r == 1 && id.size > 0 && !flaw) {
             m->id = id;
             return 0;
         }
         ow_buf_clear(&c->letter_scratch);
-        ow_buf_printf(&c->letter_scratch, "it has no id: %s gives nothing%s%s", c->options.id, r < 0 ? ": " : "",
-                      r < 0 ? why.text : "");
+        if (flaw)
+            ow_buf_printf(&c->letter_scratch, "%s (%s)", flaw, c->options.id);
+        else
+            ow_buf_printf(&c->letter_scratch, "it has no id: %s gives nothing%s%s", c->options.id, r < 0 ? ": " : "",
+                          r < 0 ? why.text : "");
         if (!m->defect.data)
             m->defect = ow_buf_bytes(&c->letter_scratch);
     }
-    if (c->id.count == 0 && m->id.size > 0)
-        return 0;
+    if (c->id.count == 0 && m->id.size > 0) {
+        const char *flaw = flaw_of_id(m->id);
+        if (!flaw)
+            return 0;
+        m->defect = m->defect.data ? m->defect : ow_bytes_of(flaw);
+    }
+    ow_buf_clear(&c->scratch);
     ow_buf_add_bytes(&c->scratch, m->topic);
     ow_buf_printf(&c->scratch, "/%lld/%lld", (long long)record->partition, (long long)record->offset);
     m->id = ow_buf_bytes(&c->scratch);
