@@ -102,14 +102,19 @@ class Bench:
     def fresh_topic(self):
         prefix = f"bench{next(self.numbers)}."
         self.world.kafka.create(prefix + "order", PARTITIONS)
+        deadline = time.monotonic() + 60
         while not self.has_leaders(prefix + "order"):
+            if time.monotonic() > deadline:
+                raise SystemExit(f"Kafka has no leaders for topic {prefix}order")
             time.sleep(0.02)
         return prefix
 
     def has_leaders(self, topic):
+        """A client that has heard that there is no such topic believes it until it is told otherwise: it asks anew."""
         from confluent_kafka import KafkaException
         try:
-            return self.count(self.watcher, topic) == 0
+            found = self.watcher.list_topics(topic, timeout=10).topics[topic]
+            return found.error is None and len(found.partitions) == PARTITIONS and self.count(self.watcher, topic) == 0
         except KafkaException:
             return False
 

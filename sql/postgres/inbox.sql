@@ -11,7 +11,8 @@ FROM unnest($2::text[], $3::bytea[]) WITH ORDINALITY AS g (id, key, n)
 LEFT JOIN onewrite.inbox i ON i.consumer = $1::text AND i.message_id = g.id;
 
 -- Rows for those that have none. In the order of ids, so that two consumers never wait for each other. Gives the first
--- of each id that is new. (Another transaction that has written the same id is waited for.)
+-- of each id that is new. Another transaction that has written the same id is waited for; what letters it has written is
+-- not seen here then, so after that look is asked.
 -- name: claim
 WITH given AS (SELECT id, key, n FROM unnest($2::text[], $3::bytea[]) WITH ORDINALITY AS g (id, key, n)),
 fresh AS (
@@ -58,12 +59,18 @@ SET state = 'dead', replays = replays + 1, set_aside_at = clock_timestamp(), cla
                                 'attempts', attempts) || ']'
 WHERE number = $2::bigint AND source = 'consumer/' || $1::text;
 
--- Whether a letter is still there and may go: none of its key that is dead stands before it.
+-- Whether a letter is still there and may go: none of its key stands before it, in whatever state.
 -- name: look_letter
 SELECT EXISTS (SELECT FROM onewrite.dead_letter o
-               WHERE o.source = d.source AND md5(o.key) = md5(d.key) AND o.key = d.key AND o.number < d.number
-                 AND o.state = 'dead')
+               WHERE o.source = d.source AND md5(o.key) = md5(d.key) AND o.key = d.key AND o.number < d.number)
 FROM onewrite.dead_letter d WHERE d.number = $2::bigint AND d.source = 'consumer/' || $1::text AND d.state <> 'dead';
+
+-- The same, in the transaction in which it goes: another one that replays it is waited for, and then it is gone.
+-- name: claim_letter
+SELECT EXISTS (SELECT FROM onewrite.dead_letter o
+               WHERE o.source = d.source AND md5(o.key) = md5(d.key) AND o.key = d.key AND o.number < d.number)
+FROM onewrite.dead_letter d WHERE d.number = $2::bigint AND d.source = 'consumer/' || $1::text AND d.state <> 'dead'
+FOR UPDATE OF d;
 
 -- name: drop_letter
 DELETE FROM onewrite.dead_letter WHERE number = $2::bigint AND source = 'consumer/' || $1::text;
@@ -74,8 +81,7 @@ SELECT d.number, d.id, d.aggregatetype, d.aggregateid, d.type, d.topic, d.partit
 FROM onewrite.dead_letter d
 WHERE d.source = 'consumer/' || $1::text AND d.state <> 'dead' AND d.number > $2::bigint
   AND NOT EXISTS (SELECT FROM onewrite.dead_letter o
-                  WHERE o.source = d.source AND md5(o.key) = md5(d.key) AND o.key = d.key AND o.number < d.number
-                    AND o.state = 'dead')
+                  WHERE o.source = d.source AND md5(o.key) = md5(d.key) AND o.key = d.key AND o.number < d.number)
 ORDER BY d.number
 LIMIT 1;
 
@@ -86,6 +92,12 @@ SELECT pg_try_advisory_lock(1869050985, hashtext($1::text))::int;
 -- name: keep
 INSERT INTO onewrite.consumer (consumer, name, value) VALUES ($1::text, $2::text, $3::text)
 ON CONFLICT (consumer, name) DO UPDATE SET value = excluded.value, time = clock_timestamp();
+
+-- An offset goes forwards only: a member that has lost its partition may not know yet.
+-- name: keep_offset
+INSERT INTO onewrite.consumer AS c (consumer, name, value) VALUES ($1::text, $2::text, $3::text)
+ON CONFLICT (consumer, name) DO UPDATE SET value = excluded.value, time = clock_timestamp()
+WHERE c.value::bigint < excluded.value::bigint;
 
 -- name: kept
 SELECT value FROM onewrite.consumer WHERE consumer = $1::text AND name = $2::text;

@@ -34,9 +34,10 @@ SET state = 'dead', replays = replays + 1, class = ?3, reason = ?4, attempts = ?
                           json_object('time', set_aside_at, 'class', class, 'reason', reason, 'attempts', attempts))
 WHERE number = ?2 AND source = 'consumer/' || ?1;
 
+-- Whether a letter is still there and may go: none of its key stands before it, in whatever state.
 -- name: look_letter
 SELECT EXISTS (SELECT 1 FROM onewrite_dead_letter o
-               WHERE o.source = d.source AND o.key = d.key AND o.number < d.number AND o.state = 'dead')
+               WHERE o.source = d.source AND o.key = d.key AND o.number < d.number)
 FROM onewrite_dead_letter d WHERE d.number = ?2 AND d.source = 'consumer/' || ?1 AND d.state <> 'dead';
 
 -- name: drop_letter
@@ -48,7 +49,7 @@ SELECT d.number, d.id, d.aggregatetype, d.aggregateid, d.type, d.topic, d.partit
 FROM onewrite_dead_letter d
 WHERE d.source = 'consumer/' || ?1 AND d.state <> 'dead' AND d.number > ?2
   AND NOT EXISTS (SELECT 1 FROM onewrite_dead_letter o
-                  WHERE o.source = d.source AND o.key = d.key AND o.number < d.number AND o.state = 'dead')
+                  WHERE o.source = d.source AND o.key = d.key AND o.number < d.number)
 ORDER BY d.number
 LIMIT 1;
 
@@ -61,6 +62,12 @@ WHERE json_extract(value, '$[0]') = ?2 OR json_extract(value, '$[1]') < ?4;
 -- name: keep
 INSERT INTO onewrite_consumer (consumer, name, value) VALUES (?1, ?2, ?3)
 ON CONFLICT (consumer, name) DO UPDATE SET value = excluded.value;
+
+-- An offset goes forwards only: a member that has lost its partition may not know yet.
+-- name: keep_offset
+INSERT INTO onewrite_consumer AS c (consumer, name, value) VALUES (?1, ?2, ?3)
+ON CONFLICT (consumer, name) DO UPDATE SET value = excluded.value
+WHERE CAST(c.value AS INTEGER) < CAST(excluded.value AS INTEGER);
 
 -- name: kept
 SELECT value FROM onewrite_consumer WHERE consumer = ?1 AND name = ?2;

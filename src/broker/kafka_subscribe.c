@@ -285,14 +285,15 @@ static bool has_all(struct ow_kafka_subscriber *s, struct ow_kafka_place *p)
 static int subscriber_is_at_end(struct ow_subscriber *subscriber, struct ow_error *err)
 {
     struct ow_kafka_subscriber *s = self_of(subscriber);
-    if (s->absent[0])
+    bool is_absent = s->absent[0] != '\0', is_one_of_many = s->group && s->topic_count > 1;
+    if (is_absent && !is_one_of_many)
         return ow_error_set(err, OW_ENOTFOUND, "%s: %s", s->settings.text, s->absent);
     if (!s->has_assignment)
         return 0;
     for (size_t i = 0; i < s->place_count; i++)
         if (!has_all(s, s->places[i]))
             return 0;
-    return 1;
+    return is_absent ? ow_error_set(err, OW_ENOTFOUND, "%s: %s", s->settings.text, s->absent) : 1;
 }
 
 static void subscriber_wait(struct ow_subscriber *subscriber, struct ow_wait *wait)

@@ -69,7 +69,7 @@ struct ow_subscriber_ops {
     int (*flush)(struct ow_subscriber *subscriber, int timeout_ms, struct ow_error *err);
     /* What stands at the end now, for reading until there: 1 if everything up to the end seen at open() (of a
        member of a group of Kafka: when the partition came) was given out, else 0. OW_ENOTFOUND: a topic that was asked
-       for is not there. */
+       for is not there; of several, and in a group, only when the others are at their end. */
     int (*is_at_end)(struct ow_subscriber *subscriber, struct ow_error *err);
     /* Nothing of the partition is given out until resume(); with a null topic: nothing at all. Pausing
        everything is for whoever has enough to do: it costs nothing and loses nothing that was fetched, and next(),

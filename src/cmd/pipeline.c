@@ -9,7 +9,10 @@
 
 #include "base/units.h"
 
-enum { DRAIN_MS_MAX = 5000 };
+enum {
+    DRAIN_MS_MAX = 5000,
+    PLACES_EVERY_MS = 1000,
+};
 
 struct ow_pipeline {
     struct ow_work *work;
@@ -18,7 +21,9 @@ struct ow_pipeline {
     struct ow_error end;
     pthread_t thread;
     bool is_started;
-    int stop_fd;
+    int stop_fd, wake_fd;
+    struct ow_desk *desk; /* NULL: nobody wants to know */
+    int64_t tell_due_ms, places_due_ms;
     atomic_bool has_ended;
     _Atomic int64_t stops_ms; /* when it was told to; 0: it was not */
 };
@@ -30,6 +35,49 @@ bool ow_pipeline_may_wait(const struct ow_pipeline *p)
 }
 
 /* --- the thread ------------------------------------------------------------------------------------ */
+
+static void tell_places(struct ow_pipeline *p)
+{
+    struct ow_place_at *places = NULL;
+    size_t count = p->work->ops->look_at_places(p->work, &places);
+    ow_desk_tell_places(p->desk, places, count);
+    free(places);
+}
+
+/* Not at every step: what is skipped now is told when it is due. */
+static void tell(struct ow_pipeline *p, struct ow_wait *wait)
+{
+    struct ow_snapshot now;
+    int64_t now_ms = ow_clock_monotonic_ms();
+    bool has_places = p->work->ops->look_at_places != NULL;
+    if (!p->desk)
+        return;
+    if (now_ms < p->tell_due_ms) {
+        ow_wait_until(wait, p->tell_due_ms);
+        return;
+    }
+    p->tell_due_ms = now_ms + OW_BOARD_EVERY_MS;
+    p->work->ops->look(p->work, NULL, &now);
+    ow_desk_tell(p->desk, &now);
+    if (has_places && now_ms >= p->places_due_ms) {
+        tell_places(p);
+        p->places_due_ms = now_ms + PLACES_EVERY_MS;
+    }
+    if (has_places)
+        ow_wait_until(wait, p->places_due_ms);
+}
+
+static void listen_to_desk(struct ow_pipeline *p, struct ow_wait *wait)
+{
+    uint64_t count;
+    ow_wait_add(wait, p->wake_fd, POLLIN);
+    if (read(p->wake_fd, &count, sizeof count) < 0)
+        return; /* nobody has written */
+    if (p->work->ops->pause)
+        p->work->ops->pause(p->work, ow_desk_is_to_pause(p->desk));
+    p->tell_due_ms = 0;
+    ow_wait_until(wait, 0);
+}
 
 static int run(struct ow_pipeline *p, struct ow_error *err)
 {
@@ -50,6 +98,9 @@ static int run(struct ow_pipeline *p, struct ow_error *err)
             return 0; /* what is still in flight comes again at the next start */
         if (drain_until_ms == OW_WAIT_FOR_EVER)
             ow_wait_add(&wait, p->stop_fd, POLLIN);
+        tell(p, &wait);
+        if (p->desk)
+            listen_to_desk(p, &wait);
         ow_wait_until(&wait, drain_until_ms);
         ow_wait_sleep(&wait);
     }
@@ -61,6 +112,12 @@ static void *thread_main(void *context)
     uint64_t one = 1;
     if (run(p, &p->end) >= 0)
         p->end.code = 0;
+    if (p->desk) {
+        struct ow_snapshot last;
+        p->work->ops->look(p->work, &p->end, &last);
+        ow_desk_tell(p->desk, &last);
+        ow_desk_tell_places(p->desk, NULL, 0);
+    }
     p->work->ops->tell_end(p->work, &p->end);
     p->work->ops->close(p->work);
     atomic_store(&p->has_ended, true);
@@ -85,12 +142,18 @@ int ow_pipeline_new(struct ow_work *work, bool ends_when_idle, int ended_fd, str
     p->ends_when_idle = ends_when_idle;
     p->ended_fd = ended_fd;
     p->stop_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-    if (p->stop_fd < 0) {
+    p->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    if (p->stop_fd < 0 || p->wake_fd < 0) {
         ow_pipeline_free(p);
         return ow_error_set(err, OW_ENOMEM, "out of memory, or of descriptors");
     }
     *ret = p;
     return 0;
+}
+
+int ow_pipeline_attach(struct ow_pipeline *p, struct ow_board *board, struct ow_error *err)
+{
+    return ow_board_add(board, p->work->kind, p->work->name, p->work->from, p->work->to, p->wake_fd, &p->desk, err);
 }
 
 int ow_pipeline_open(struct ow_pipeline *p, struct ow_error *err)
@@ -142,8 +205,11 @@ void ow_pipeline_free(struct ow_pipeline *p)
         ow_pipeline_stop(p);
         (void)ow_pipeline_join(p, &ignored);
     }
+    ow_board_remove(p->desk);
     p->work->ops->free(p->work);
     if (p->stop_fd >= 0)
         (void)close(p->stop_fd);
+    if (p->wake_fd >= 0)
+        (void)close(p->wake_fd);
     free(p);
 }

@@ -8,6 +8,7 @@
 
 #include "config/consumer.h"
 #include "pattern/relay/relay.h"
+#include "server/board.h"
 
 struct ow_pipeline;
 struct ow_work;
@@ -19,13 +20,19 @@ struct ow_work_ops {
     int (*step)(struct ow_work *work, struct ow_wait *wait, struct ow_error *err);
     void (*drain)(struct ow_work *work);
     bool (*is_idle)(struct ow_work *work);
+    /* How it is, between two steps. `end`: what it ended with, or NULL. */
+    void (*look)(struct ow_work *work, const struct ow_error *end, struct ow_snapshot *ret);
+    /* Where it stands in its partitions. NULL: it has none. *ret is freed by the caller. */
+    size_t (*look_at_places)(struct ow_work *work, struct ow_place_at **ret);
+    void (*pause)(struct ow_work *work, bool is_to_pause);              /* NULL: it cannot be paused */
     void (*tell_end)(struct ow_work *work, const struct ow_error *end); /* code 0: it was told to stop, or is done */
     void (*close)(struct ow_work *work);                                /* at the end of its thread */
     void (*free)(struct ow_work *work);
 };
 struct ow_work {
     const struct ow_work_ops *ops;
-    const char *name;
+    enum ow_work_kind kind;
+    const char *name, *from, *to;       /* to: of a consumer its handler */
     const struct ow_pipeline *pipeline; /* set by ow_pipeline_new() */
 };
 
@@ -51,6 +58,8 @@ int ow_relay_pipeline_new(const struct ow_relay_pipeline_options *options, struc
 int ow_consumer_pipeline_new(struct ow_consumer_parts *parts, const char *from, bool ends_when_idle, int ended_fd,
                              struct ow_pipeline **ret, struct ow_error *err) OW_MUST_CHECK;
 
+/* Before start(): from then on it tells the board how it is, until it is freed. */
+int ow_pipeline_attach(struct ow_pipeline *pipeline, struct ow_board *board, struct ow_error *err) OW_MUST_CHECK;
 /* Connects both sides. What cannot be reached, a file that is not there included, is OW_EUNREACHABLE. To stand by
    behind another relay is no error. */
 int ow_pipeline_open(struct ow_pipeline *pipeline, struct ow_error *err) OW_MUST_CHECK;

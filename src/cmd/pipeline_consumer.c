@@ -25,6 +25,8 @@ struct consumer {
     uint64_t aside_lines, aside_left_out;
     int64_t said_since_ms;
     uint64_t said_lines, said_left_out;
+    uint64_t troubles;
+    char trouble[400]; /* the last */
 };
 
 /* --- the log ----------------------------------------------------------------------------------------- */
@@ -85,6 +87,9 @@ static void on_handler(void *context, bool is_output, const char *text)
 static void on_event(void *context, enum ow_consumer_event event, const char *text)
 {
     struct consumer *c = context;
+    c->troubles += event == OW_CONSUMER_TROUBLE;
+    if (event == OW_CONSUMER_TROUBLE)
+        (void)snprintf(c->trouble, sizeof c->trouble, "%s", text);
     switch (event) {
     case OW_CONSUMER_WORKING:
         ow_log(OW_LOG_INFO, "working", "consumer", c->name, "from", c->from, "handler", c->parts.handler->ops->name,
@@ -148,6 +153,56 @@ static bool consumer_is_idle(struct ow_work *work)
     return ow_consumer_is_idle(&((struct consumer *)work)->consumer);
 }
 
+static void consumer_look(struct ow_work *work, const struct ow_error *end, struct ow_snapshot *ret)
+{
+    struct consumer *c = (struct consumer *)work;
+    struct ow_consumer_view view;
+    ow_consumer_look(&c->consumer, &view);
+    *ret = (struct ow_snapshot){.state = end && end->code < 0  ? OW_WORK_FAILED
+                                         : end                 ? OW_WORK_STOPPED
+                                         : view.has_trouble    ? OW_WORK_TROUBLE
+                                         : c->consumer.is_held ? OW_WORK_PAUSED
+                                         : view.is_working     ? OW_WORK_WORKING
+                                                               : OW_WORK_STARTING,
+                                .troubles = c->troubles,
+                                .in_flight = view.messages,
+                                .bytes = view.bytes,
+                                .retained_bytes = -1,
+                                .oldest_ms = view.oldest_ms,
+                                .consumer = c->consumer.counters,
+                                .calls = view.calls,
+                                .breaker = c->consumer.breaker.state};
+    const char *why = ret->state == OW_WORK_FAILED ? end->text : ret->state == OW_WORK_TROUBLE ? c->trouble : "";
+    (void)snprintf(ret->trouble, sizeof ret->trouble, "%.*s", (int)sizeof ret->trouble - 1, why);
+}
+
+static size_t consumer_look_at_places(struct ow_work *work, struct ow_place_at **ret)
+{
+    const struct ow_consumer *c = &((struct consumer *)work)->consumer;
+    struct ow_standing at;
+    const char *topic;
+    int64_t partition;
+    size_t count = 0;
+    while (count < OW_BOARD_PLACES_MAX && ow_consumer_standing(c, count, &topic, &partition, &at)) {
+        struct ow_place_at *more = reallocarray(*ret, count + 1, sizeof *more);
+        if (!more)
+            return count;
+        *ret = more;
+        more[count] = (struct ow_place_at){.partition = partition, .at = at};
+        (void)snprintf(more[count++].topic, sizeof more->topic, "%.*s", (int)sizeof more->topic - 1, topic);
+    }
+    return count;
+}
+
+static void consumer_pause(struct ow_work *work, bool is_to_pause)
+{
+    struct consumer *c = (struct consumer *)work;
+    if (c->consumer.is_held == is_to_pause)
+        return;
+    ow_consumer_hold(&c->consumer, is_to_pause);
+    ow_log(OW_LOG_INFO, is_to_pause ? "paused by an operator" : "resumed by an operator", "consumer", c->name, NULL);
+}
+
 static void consumer_close(struct ow_work *work)
 {
     struct consumer *c = (struct consumer *)work;
@@ -172,6 +227,9 @@ static const struct ow_work_ops consumer_ops = {
     .step = consumer_step,
     .drain = consumer_drain,
     .is_idle = consumer_is_idle,
+    .look = consumer_look,
+    .look_at_places = consumer_look_at_places,
+    .pause = consumer_pause,
     .tell_end = consumer_tell_end,
     .close = consumer_close,
     .free = consumer_free,
@@ -189,7 +247,11 @@ int ow_consumer_pipeline_new(struct ow_consumer_parts *parts, const char *from, 
     c->is_done = true;
     c->name = strdup(parts->options.name);
     c->from = strdup(from);
-    c->work = (struct ow_work){.ops = &consumer_ops, .name = c->name};
+    c->work = (struct ow_work){.ops = &consumer_ops,
+                               .kind = OW_WORK_CONSUMER,
+                               .name = c->name,
+                               .from = c->from,
+                               .to = parts->handler->ops->name};
     c->parts.options.listener = on_event;
     c->parts.options.listener_context = c;
     c->parts.options.ends_at_end = ends_when_idle;

@@ -22,6 +22,8 @@ struct relay {
     uint64_t aside_lines, aside_left_out;
     int64_t dropped_since_ms;
     uint64_t dropped_lines;
+    uint64_t troubles;
+    char trouble[400]; /* the last, or why it stands by */
 };
 
 /* --- the log --------------------------------------------------------------------------------------- */
@@ -65,6 +67,9 @@ static void tell_dropped(struct relay *p, enum ow_log_level level, const char *t
 static void on_event(void *context, enum ow_relay_event event, const char *text)
 {
     struct relay *p = context;
+    p->troubles += event == OW_RELAY_TROUBLE;
+    if (event == OW_RELAY_TROUBLE || event == OW_RELAY_STANDBY)
+        (void)snprintf(p->trouble, sizeof p->trouble, "%s", text);
     switch (event) {
     case OW_RELAY_STANDBY:
         ow_log(OW_LOG_INFO, "standing by", "relay", p->work.name, "reason", text, NULL);
@@ -135,6 +140,29 @@ static bool relay_is_idle(struct ow_work *work)
     return ow_relay_is_idle(&((struct relay *)work)->relay);
 }
 
+static void relay_look(struct ow_work *work, const struct ow_error *end, struct ow_snapshot *ret)
+{
+    struct relay *p = (struct relay *)work;
+    struct ow_relay_view view;
+    ow_relay_look(&p->relay, &view);
+    *ret = (struct ow_snapshot){.state = end && end->code < 0  ? OW_WORK_FAILED
+                                         : end                 ? OW_WORK_STOPPED
+                                         : view.is_standing_by ? OW_WORK_STANDBY
+                                         : view.has_trouble    ? OW_WORK_TROUBLE
+                                         : view.is_working     ? OW_WORK_WORKING
+                                                               : OW_WORK_STARTING,
+                                .troubles = p->troubles,
+                                .in_flight = view.messages,
+                                .bytes = view.bytes,
+                                .retained_bytes = view.retained_bytes,
+                                .oldest_ms = view.oldest_ms,
+                                .relay = p->relay.counters};
+    const char *why = ret->state == OW_WORK_FAILED                                     ? end->text
+                      : ret->state == OW_WORK_STANDBY || ret->state == OW_WORK_TROUBLE ? p->trouble
+                                                                                       : "";
+    (void)snprintf(ret->trouble, sizeof ret->trouble, "%.*s", (int)sizeof ret->trouble - 1, why);
+}
+
 static void relay_close(struct ow_work *work)
 {
     ow_relay_done(&((struct relay *)work)->relay);
@@ -160,6 +188,7 @@ static const struct ow_work_ops relay_ops = {
     .step = relay_step,
     .drain = relay_drain,
     .is_idle = relay_is_idle,
+    .look = relay_look,
     .tell_end = tell_end,
     .close = relay_close,
     .free = relay_free,
@@ -180,7 +209,7 @@ int ow_relay_pipeline_new(const struct ow_relay_pipeline_options *options, struc
     p->name = strdup(options->name);
     p->from = strdup(options->from);
     p->to = strdup(options->to);
-    p->work = (struct ow_work){.ops = &relay_ops, .name = p->name};
+    p->work = (struct ow_work){.ops = &relay_ops, .kind = OW_WORK_RELAY, .name = p->name, .from = p->from, .to = p->to};
     p->options.relay.listener = on_event;
     p->options.relay.listener_context = p;
     p->options.relay.may_wait = may_wait;

@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "cmd/admin.h"
 #include "cmd/command.h"
 #include "cmd/daemon.h"
 #include "cmd/places.h"
@@ -34,6 +35,7 @@ struct runner {
     const struct run_options *options;
     const char *path;
     struct ow_daemon daemon;
+    struct ow_admin admin;
     const char *gap_accepted; /* at the first start only */
     struct running *running;  /* owned */
     size_t count;
@@ -75,6 +77,7 @@ static void describe_relay(const struct ow_config_relay *relay, struct ow_buf *t
                   relay->limits.payload_bytes_max, relay->window.count_max, relay->window.bytes_max);
     ow_buf_printf(to, "%d|%s|%s|%s|%u|", (int)relay->by, relay->table ? relay->table : "",
                   relay->slot ? relay->slot : "", relay->publication ? relay->publication : "", relay->prune);
+    ow_buf_printf(to, "%s|", relay->changes ? relay->changes : "");
     ow_buf_printf(to, "%u|%s|", relay->snapshot, relay->start_after ? relay->start_after : "");
     ow_config_describe_shape(relay, to);
     ow_buf_printf(to, "%" PRId64 "|%" PRId64 "|%g|%g|%u", relay->retry.initial_ms, relay->retry.max_ms,
@@ -140,6 +143,8 @@ static int start(struct runner *runner, const struct entry *entry, int64_t wait_
     if (r == 0)
         r = entry->relay ? new_relay(runner, entry->relay, &pipeline, err)
                          : new_consumer(runner, entry->consumer, &pipeline, err);
+    if (r == 0 && runner->admin.board && (r = ow_pipeline_attach(pipeline, runner->admin.board, err)) < 0)
+        ow_pipeline_free(pipeline);
     if (r == 0)
         r = ow_daemon_add(&runner->daemon, pipeline, wait_ms, err);
     if (r < 0)
@@ -191,12 +196,22 @@ static int keep_config(struct runner *runner, struct ow_config *config, struct o
     return 0;
 }
 
+/* Pipelines that run already tell the board, too, once there is one. */
+static void start_admin(struct runner *runner, const struct ow_config *config)
+{
+    bool had_board = runner->admin.board != NULL;
+    (void)ow_admin_configure(&runner->admin, config);
+    if (!had_board && runner->admin.board)
+        while (runner->count > 0)
+            stop(runner, runner->count - 1);
+}
+
 /* But the newest, those that nothing runs by. */
 static void drop_configs(struct runner *runner)
 {
     size_t kept = 0;
     for (size_t i = 0; i < runner->config_count; i++) {
-        bool is_used = i + 1 == runner->config_count;
+        bool is_used = i + 1 == runner->config_count || runner->configs[i] == runner->admin.config;
         for (size_t k = 0; k < runner->count; k++)
             is_used = is_used || runner->running[k].config == runner->configs[i];
         if (is_used)
@@ -220,6 +235,7 @@ static void reload(void *context)
     }
     struct ow_config *now = config;
     config = NULL;
+    start_admin(runner, now);
     for (size_t i = runner->count; i > 0; i--)
         if (!is_wanted(now, &runner->running[i - 1]))
             stop(runner, i - 1);
@@ -229,13 +245,16 @@ static void reload(void *context)
             ow_log(OW_LOG_ERROR, "cannot start", entry.relay ? "relay" : "consumer", name_of(&entry), "error", err.text,
                    NULL);
     }
+    ow_admin_has_started(&runner->admin);
     drop_configs(runner);
     ow_log(OW_LOG_INFO, "configuration read again", "file", runner->path, NULL);
 }
 
 static void runner_done(struct runner *runner)
 {
+    ow_admin_stop(&runner->admin);
     ow_daemon_done(&runner->daemon);
+    ow_admin_done(&runner->admin);
     for (size_t i = 0; i < runner->count; i++)
         free(runner->running[i].what);
     free(runner->running);
@@ -270,6 +289,7 @@ static int start_some(struct runner *runner, struct ow_config *config, size_t fr
 static int run_until_end(struct runner *runner, struct ow_config *config, struct ow_error *err)
 {
     int r = start_some(runner, config, 0, config->relay_count, err);
+    ow_admin_has_started(&runner->admin);
     if (r == 0)
         r = ow_daemon_run(&runner->daemon, reload, runner, err);
     if (runner->daemon.is_stopping || (r != 0 && runner->daemon.first_end.code == 0))
@@ -296,6 +316,8 @@ static int run(const void *options, char *const *arguments, size_t count, struct
     struct ow_config *now = config;
     config = NULL;
     r = check_gap(&runner, now, err);
+    if (r == 0)
+        start_admin(&runner, now);
     if (r == 0 && runner.options->until_end && now->relay_count > 0 && now->consumer_count > 0) {
         r = run_until_end(&runner, now, err);
         return r < 0 ? r : 0;
@@ -305,6 +327,7 @@ static int run(const void *options, char *const *arguments, size_t count, struct
     runner.gap_accepted = NULL;
     if (r != 0)
         return r < 0 ? r : 0;
+    ow_admin_has_started(&runner.admin);
     return ow_daemon_run(&runner.daemon, reload, &runner, err);
 }
 

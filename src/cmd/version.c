@@ -12,6 +12,9 @@
 #if OW_WITH_HTTP
 #include <curl/curl.h>
 #endif
+#if OW_WITH_ADMIN
+#include <microhttpd.h>
+#endif
 #if OW_WITH_PCRE2
 #define PCRE2_CODE_UNIT_WIDTH 8
 #include <pcre2.h>
@@ -57,6 +60,15 @@ static const char *http_library(void)
 #endif
 }
 
+static const char *admin_library(void)
+{
+#if OW_WITH_ADMIN
+    return MHD_get_version();
+#else
+    return NULL;
+#endif
+}
+
 /* "10.42"; empty: the build has none. */
 static const char *regex_library(char to[64])
 {
@@ -90,9 +102,13 @@ static void print_text(struct ow_buf *to)
         ow_buf_printf(to, ", librdkafka %s", kafka_library());
     if (http_library())
         ow_buf_printf(to, ", libcurl %s", http_library());
+    if (admin_library())
+        ow_buf_printf(to, ", libmicrohttpd %s", admin_library());
     if (*regex_library(pcre2))
         ow_buf_printf(to, ", PCRE2 %s", pcre2);
     ow_buf_add_char(to, '\n');
+    if (!admin_library())
+        ow_buf_add_text(to, "left out:   the admin API, for want of libmicrohttpd\n");
     ow_buf_add_text(to, "stores:     ");
     add_list(to, OW_URL_STORE, true);
     ow_buf_add_text(to, " (not in this build: ");
@@ -125,6 +141,8 @@ static void print_json(struct ow_buf *to)
         ow_buf_printf(to, ",\"librdkafka\":\"%s\"", kafka_library());
     if (http_library())
         ow_buf_printf(to, ",\"libcurl\":\"%s\"", http_library());
+    if (admin_library())
+        ow_buf_printf(to, ",\"libmicrohttpd\":\"%s\"", admin_library());
     if (*regex_library(pcre2))
         ow_buf_printf(to, ",\"pcre2\":\"%s\"", pcre2);
     ow_buf_add_char(to, '}');

@@ -9,6 +9,7 @@
 
 #include "base/log.h"
 #include "codec/debezium_options.h"
+#include "config/admin.h"
 #include "config/diagnostics.h"
 #include "config/substitute.h"
 #include "config/url.h"
@@ -36,7 +37,7 @@ struct ow_config_route { /* of the rows of one table */
 };
 
 struct ow_config_log { /* what may be said of a source by log or by message; zeroed: nothing */
-    const char *table, *slot, *publication;
+    const char *table, *changes, *slot, *publication;
     uint32_t prune;     /* enum ow_postgres_log_prune */
     bool wants_rows;    /* whole rows, for `to: debezium:` and single tables */
     bool wants_logical; /* and messages of others */
@@ -52,6 +53,7 @@ struct ow_config_relay {
     struct ow_outbox_postgres_options postgres;   /* likewise; the scheme of the store says which counts */
     enum ow_relay_by by;                          /* not AUTO */
     char *table, *slot, *publication;             /* by log; NULL: the usual ones */
+    char *changes;                                /* by log: tables that are no outbox; NULL: none */
     uint32_t prune;                               /* enum ow_postgres_log_prune */
     uint32_t snapshot;                            /* 1: never */
     char *start_after;                            /* by log; NULL: nothing is known */
@@ -112,6 +114,9 @@ struct ow_config {
     size_t relay_count;
     struct ow_config_consumer *consumers; /* no relay, then at least one */
     size_t consumer_count;
+    struct ow_config_admin admin;
+    struct ow_config_alert *alerts; /* names are unique */
+    size_t alert_count;
 };
 
 /* Reads a file. Everything that is wrong goes to `diagnostics` (given empty, sorted by place); *ret is set

@@ -102,7 +102,8 @@ static void table(struct ow_buf *to, unsigned depth, const struct ow_option *opt
             scalar(to, depth, option);
             continue;
         }
-        if (option->type == OW_OPTION_MAP && depth > 0) {
+        bool is_instead = option->type == OW_OPTION_GROUP && option->needs;
+        if ((option->type == OW_OPTION_MAP && depth > 0) || is_instead) {
             place_option(to, depth, option);
             continue;
         }

@@ -48,6 +48,12 @@ static const struct ow_option from_options[] = {
      .help = "The outbox table, as SCHEMA.TABLE; by log any with the columns id, aggregatetype,\n"
              "aggregateid, type and payload, and several as a list: one slot serves them all. Default: ours.",
      RELAY(relay.table)},
+    {.key = "changes",
+     .type = OW_OPTION_WORDS,
+     .sample = "public.orders",
+     .help = "By log, with `to: debezium:`: tables that are no outbox, as SCHEMA.TABLE, one or a list. Every\n"
+             "change of a row is published, as Debezium's connector does without a router.",
+     RELAY(relay.changes)},
     {.key = "by",
      .type = OW_OPTION_CHOICE,
      .fallback = "auto",
@@ -285,5 +291,15 @@ const struct ow_option ow_config_options[] = {
      .help = "Each consumer does something with the messages of some topics, and does it once.",
      .group = ow_consumer_options,
      DRAFT(consumers)},
+    {.key = "admin",
+     .type = OW_OPTION_GROUP,
+     .help = "Health, metrics and an API over HTTP (docs/admin.md).",
+     .group = ow_admin_options},
+    {.key = "alerts",
+     .type = OW_OPTION_LIST,
+     .sample = "[ … ]",
+     .help = "Each alert is told to a webhook or to PagerDuty when it begins, and when it is over.",
+     .group = ow_alert_options,
+     DRAFT(alerts)},
     {0},
 };

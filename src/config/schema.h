@@ -13,7 +13,8 @@ struct ow_config_draft {
     uint32_t version;
     enum ow_log_level log_level;
     enum ow_log_format log_format;
-    const yaml_node_t *stores, *brokers, *relays, *consumers;
+    struct ow_config_admin admin;
+    const yaml_node_t *stores, *brokers, *relays, *consumers, *tokens, *alerts;
 };
 
 struct ow_relay_draft {
@@ -31,6 +32,9 @@ struct ow_consumer_draft {
 };
 
 extern const struct ow_option ow_consumer_options[]; /* offsets in struct ow_consumer_draft (schema_consumer.c) */
+extern const struct ow_option ow_admin_options[];    /* offsets in struct ow_config_draft (schema_admin.c) */
+extern const struct ow_option ow_token_options[];    /* offsets in struct ow_config_token */
+extern const struct ow_option ow_alert_options[];    /* offsets in struct ow_config_alert */
 extern const struct ow_option ow_config_options[];   /* offsets in struct ow_config_draft */
 extern const struct ow_option ow_relay_options[];    /* offsets in struct ow_relay_draft */
 

@@ -456,6 +456,11 @@ bool ow_window_is_hogged(const struct ow_window *w, const struct ow_slot *slot)
     return key && key->count > 1 && (key->count > w->limits.count_max / 2 || key->bytes > w->limits.bytes_max / 2);
 }
 
+const struct ow_message *ow_window_oldest(const struct ow_window *w)
+{
+    return w->count > 0 ? slot_of(w, w->head)->message : NULL;
+}
+
 uint64_t ow_window_next_open(const struct ow_window *w, uint64_t from)
 {
     uint64_t token = from > w->head ? from : w->head;

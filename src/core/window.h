@@ -113,6 +113,8 @@ int64_t ow_window_due_ms(const struct ow_window *window);
    its position is confirmed, nothing remembers it. */
 struct ow_message *ow_window_pop(struct ow_window *window, bool *ret_is_aside);
 
+/* The oldest message in the window, its own; NULL: it is empty. */
+const struct ow_message *ow_window_oldest(const struct ow_window *window);
 /* Whether a message at this position is in the window. */
 bool ow_window_has(const struct ow_window *window, struct ow_position position);
 /* How many slots are SENT. */

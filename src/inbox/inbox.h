@@ -68,12 +68,12 @@ struct ow_inbox_ops {
     int (*commit)(struct ow_inbox *inbox, struct ow_error *err); /* a failed commit is rolled back */
     void (*rollback)(struct ow_inbox *inbox);                    /* harmless outside a transaction */
 
-    /* 1: a queued letter, the one with the lowest number above `after` whose key has no letter before it that is not
-       queued; 0: none now. Only one member of the group is given letters at a time. */
+    /* 1: a queued letter, the one with the lowest number above `after` whose key has no letter before it; 0: none now.
+       Only one member of the group is given letters at a time. */
     int (*next_queued)(struct ow_inbox *inbox, int64_t after, struct ow_inbox_letter *ret, struct ow_error *err);
 
-    /* Where offsets are kept beside the effects (see ow_inbox_options): in the transaction, and to begin with. 1:
-     * known. */
+    /* Offsets go forwards only; a lower one is passed over. Where they are kept beside the effects (see
+     * ow_inbox_options): in the transaction, and to begin with. 1: known. */
     int (*store_offset)(struct ow_inbox *inbox, struct ow_bytes topic, int64_t partition, int64_t next,
                         struct ow_error *err);
     int (*read_offset)(struct ow_inbox *inbox, struct ow_bytes topic, int64_t partition, int64_t *ret,

@@ -29,10 +29,12 @@ static const char *const sqlite_texts[] = {
     [OW_INBOX_SQL_PUT_LETTER] = ow_sql_inbox_put_letter,
     [OW_INBOX_SQL_PUT_BACK_LETTER] = ow_sql_inbox_put_back_letter,
     [OW_INBOX_SQL_LOOK_LETTER] = ow_sql_inbox_look_letter,
+    [OW_INBOX_SQL_CLAIM_LETTER] = ow_sql_inbox_look_letter, /* a transaction is alone there */
     [OW_INBOX_SQL_DROP_LETTER] = ow_sql_inbox_drop_letter,
     [OW_INBOX_SQL_NEXT_QUEUED] = ow_sql_inbox_next_queued,
     [OW_INBOX_SQL_HOLD_REPLAYS] = ow_sql_inbox_hold_replays,
     [OW_INBOX_SQL_KEEP] = ow_sql_inbox_keep,
+    [OW_INBOX_SQL_KEEP_OFFSET] = ow_sql_inbox_keep_offset,
     [OW_INBOX_SQL_KEPT] = ow_sql_inbox_kept,
     [OW_INBOX_SQL_PRUNE_OLD] = ow_sql_inbox_prune_old,
     [OW_INBOX_SQL_PRUNE_MANY] = ow_sql_inbox_prune_many,
@@ -48,10 +50,12 @@ static const char *const postgres_texts[] = {
     [OW_INBOX_SQL_PUT_LETTER] = ow_sql_pg_inbox_put_letter,
     [OW_INBOX_SQL_PUT_BACK_LETTER] = ow_sql_pg_inbox_put_back_letter,
     [OW_INBOX_SQL_LOOK_LETTER] = ow_sql_pg_inbox_look_letter,
+    [OW_INBOX_SQL_CLAIM_LETTER] = ow_sql_pg_inbox_claim_letter,
     [OW_INBOX_SQL_DROP_LETTER] = ow_sql_pg_inbox_drop_letter,
     [OW_INBOX_SQL_NEXT_QUEUED] = ow_sql_pg_inbox_next_queued,
     [OW_INBOX_SQL_HOLD_REPLAYS] = ow_sql_pg_inbox_hold_replays,
     [OW_INBOX_SQL_KEEP] = ow_sql_pg_inbox_keep,
+    [OW_INBOX_SQL_KEEP_OFFSET] = ow_sql_pg_inbox_keep_offset,
     [OW_INBOX_SQL_KEPT] = ow_sql_pg_inbox_kept,
     [OW_INBOX_SQL_PRUNE_OLD] = ow_sql_pg_inbox_prune_old,
     [OW_INBOX_SQL_PRUNE_MANY] = ow_sql_pg_inbox_prune_many,
@@ -101,12 +105,13 @@ static enum ow_inbox_state state_of(const struct ow_value *state, const struct o
     return is_blocked->integer ? OW_INBOX_BLOCKED : OW_INBOX_NEW;
 }
 
-/* A letter: NEW as long as it is there and none of its key that is dead stands before it. */
-static int look_at_letter(struct ow_inbox_in_store *in, struct ow_inbox_entry *entry, struct ow_error *err)
+/* A letter: NEW as long as it is there and none of its key stands before it. */
+static int look_at_letter(struct ow_inbox_in_store *in, enum ow_inbox_statement which, struct ow_inbox_entry *entry,
+                          struct ow_error *err)
 {
     struct ow_value values[] = {ow_inbox_consumer_value(in), ow_value_integer(entry->letter)}, is_behind;
     struct ow_statement *statement;
-    int r = ow_inbox_row_of(in, OW_INBOX_SQL_LOOK_LETTER, values, 2, &is_behind, 1, &statement, err);
+    int r = ow_inbox_row_of(in, which, values, 2, &is_behind, 1, &statement, err);
     entry->state = r == 0 ? OW_INBOX_HANDLED : r > 0 && is_behind.integer ? OW_INBOX_PARKED : OW_INBOX_NEW;
     in->store->ops->stop(statement);
     return r < 0 ? r : 0;
@@ -191,13 +196,13 @@ static int ask_sqlite(struct ow_inbox_in_store *in, struct ow_inbox_entry *entry
     return r < 0 ? r : 0;
 }
 
-static int look_at_letters(struct ow_inbox_in_store *in, struct ow_inbox_entry *entries, size_t count,
-                           struct ow_error *err)
+static int look_at_letters(struct ow_inbox_in_store *in, enum ow_inbox_statement which, struct ow_inbox_entry *entries,
+                           size_t count, struct ow_error *err)
 {
     int r = 0;
     for (size_t i = 0; r == 0 && i < count; i++)
         if (entries[i].letter)
-            r = look_at_letter(in, &entries[i], err);
+            r = look_at_letter(in, which, &entries[i], err);
     return r;
 }
 
@@ -214,7 +219,7 @@ static int inbox_look(struct ow_inbox *inbox, struct ow_inbox_entry *entries, si
             if (!entries[i].letter)
                 r = ask_sqlite(in, &entries[i], err);
     }
-    return r < 0 ? r : look_at_letters(in, entries, count, err);
+    return r < 0 ? r : look_at_letters(in, OW_INBOX_SQL_LOOK_LETTER, entries, count, err);
 }
 
 /* --- the transaction -------------------------------------------------------------------------------------- */
@@ -251,9 +256,10 @@ static int claim_postgres(struct ow_inbox_in_store *in, struct ow_inbox_entry *e
 static int claim(struct ow_inbox_in_store *in, struct ow_inbox_entry *entries, size_t count, struct ow_error *err)
 {
     int r = 0;
-    if (!in->options.remembers)
-        return in->options.parks ? inbox_look(&in->base, entries, count, err)
-                                 : look_at_letters(in, entries, count, err);
+    if (!in->options.remembers) {
+        r = in->options.parks ? inbox_look(&in->base, entries, count, err) : 0;
+        return r < 0 ? r : look_at_letters(in, OW_INBOX_SQL_CLAIM_LETTER, entries, count, err);
+    }
     for (size_t i = 0; i < count; i++) /* what the claim does not say is new was there before */
         entries[i].state = OW_INBOX_HANDLED;
     if (in->is_postgres)
@@ -261,7 +267,7 @@ static int claim(struct ow_inbox_in_store *in, struct ow_inbox_entry *entries, s
     for (size_t i = 0; !in->is_postgres && r == 0 && i < count; i++)
         if (!entries[i].letter)
             r = claim_sqlite(in, &entries[i], err);
-    return r < 0 ? r : look_at_letters(in, entries, count, err);
+    return r < 0 ? r : look_at_letters(in, OW_INBOX_SQL_CLAIM_LETTER, entries, count, err);
 }
 
 static int inbox_begin(struct ow_inbox *inbox, struct ow_inbox_entry *entries, size_t count, struct ow_error *err)
@@ -334,10 +340,11 @@ static int inbox_publish(struct ow_inbox *inbox, const struct ow_message *messag
     return r;
 }
 
-static int keep(struct ow_inbox_in_store *in, struct ow_bytes name, struct ow_bytes value, struct ow_error *err)
+static int keep(struct ow_inbox_in_store *in, enum ow_inbox_statement which, struct ow_bytes name,
+                struct ow_bytes value, struct ow_error *err)
 {
     struct ow_value values[] = {ow_inbox_consumer_value(in), ow_value_text(name), ow_value_text(value)};
-    return ow_inbox_run(in, OW_INBOX_SQL_KEEP, values, 3, err);
+    return ow_inbox_run(in, which, values, 3, err);
 }
 
 static int kept(struct ow_inbox_in_store *in, struct ow_bytes name, struct ow_buf *to, struct ow_error *err)
@@ -366,7 +373,7 @@ static int inbox_store_offset(struct ow_inbox *inbox, struct ow_bytes topic, int
     char text[24];
     name_offset(in, topic, partition);
     (void)snprintf(text, sizeof text, "%" PRId64, next);
-    return keep(in, ow_buf_bytes(&in->ids), ow_bytes_of(text), err);
+    return keep(in, OW_INBOX_SQL_KEEP_OFFSET, ow_buf_bytes(&in->ids), ow_bytes_of(text), err);
 }
 
 static int inbox_read_offset(struct ow_inbox *inbox, struct ow_bytes topic, int64_t partition, int64_t *ret,
@@ -384,7 +391,7 @@ static int inbox_read_offset(struct ow_inbox *inbox, struct ow_bytes topic, int6
 
 static int inbox_save_breaker(struct ow_inbox *inbox, const char *state, struct ow_error *err)
 {
-    return keep(ow_inbox_in_store(inbox), OW_BYTES("breaker"), ow_bytes_of(state), err);
+    return keep(ow_inbox_in_store(inbox), OW_INBOX_SQL_KEEP, OW_BYTES("breaker"), ow_bytes_of(state), err);
 }
 
 static int inbox_load_breaker(struct ow_inbox *inbox, struct ow_buf *to, struct ow_error *err)

@@ -80,6 +80,23 @@ static bool is_taken(struct ow_pg_log *log, uint64_t lsn)
     return is_known;
 }
 
+static int take_row_change(struct ow_pg_log *log, const struct ow_pg_layout *layout, const struct ow_pgoutput *change,
+                           uint64_t lsn, struct ow_message *ret, struct ow_error *err)
+{
+    int r = ow_pg_changes_take(log, layout, change, lsn, is_taken(log, lsn), err);
+    return r < 0 ? r : ow_pg_changes_next(log, ret, err);
+}
+
+/* Of an outbox nobody wants to know what was deleted. */
+static int take_delete(struct ow_pg_log *log, const struct ow_pgoutput *change, uint64_t lsn, struct ow_message *ret,
+                       struct ow_error *err)
+{
+    const struct ow_pg_layout *layout = ow_pg_rows_layout(&log->rows, change->row.relation);
+    if (!log->options.changes || !layout || layout->outbox < 0 || !log->rows.outboxes[layout->outbox].has_changes)
+        return 0;
+    return take_row_change(log, layout, change, lsn, ret, err);
+}
+
 /* An insert; where rows are wanted an update too. */
 static int take_row(struct ow_pg_log *log, const struct ow_pgoutput *change, uint64_t lsn, struct ow_message *ret,
                     struct ow_error *err)
@@ -88,6 +105,8 @@ static int take_row(struct ow_pg_log *log, const struct ow_pgoutput *change, uin
     struct ow_pg_tuple rest = change->row.new_row;
     if (log->options.by_message || (layout && layout->outbox < 0))
         return 0;
+    if (layout && log->rows.outboxes[layout->outbox].has_changes)
+        return take_row_change(log, layout, change, lsn, ret, err);
     if (!layout || rest.count != layout->column_count)
         return ow_error_set(err, OW_ECORRUPT, "%s: a row in the log does not fit what the log says of its table",
                             log->shown);
@@ -169,6 +188,8 @@ static int take_change(struct ow_pg_log *log, const struct ow_pgoutput *change, 
         return take_row(log, change, lsn, ret, err);
     case OW_PGOUTPUT_UPDATE:
         return log->options.wants_rows ? take_row(log, change, lsn, ret, err) : 0;
+    case OW_PGOUTPUT_DELETE:
+        return take_delete(log, change, lsn, ret, err);
     case OW_PGOUTPUT_MESSAGE:
         return take_logical(log, change, ret, err);
     default:
@@ -184,6 +205,7 @@ static int put_aside(struct ow_pg_log *log, const struct ow_pgoutput *change, co
     bool is_relation = change->kind == OW_PGOUTPUT_RELATION;
     bool counts = is_relation || (change->kind == OW_PGOUTPUT_INSERT && !log->options.by_message) ||
                   (change->kind == OW_PGOUTPUT_UPDATE && log->options.wants_rows) ||
+                  (change->kind == OW_PGOUTPUT_DELETE && log->options.changes) ||
                   (change->kind == OW_PGOUTPUT_MESSAGE && is_wanted(log, change));
     const struct ow_pg_change kept = {log->stream_xid, change->xid, is_relation, frame->start_lsn, frame->data};
     return counts ? ow_pg_spill_add(&log->spill, &kept, err) : 0;
@@ -273,13 +295,19 @@ static int read_snapshot(struct ow_pg_log *log, struct ow_message *ret, struct o
         if (r == 0)
             continue;
         OW_CRASH_POINT(LOG_MID_SNAPSHOT);
-        if (log->options.wants_rows && !log->snapshot.is_described) {
+        bool is_first = !log->snapshot.is_described;
+        if (log->options.wants_rows && is_first) {
             const struct ow_pg_outbox_table *outbox = &log->rows.outboxes[layout->outbox];
             r = ow_pg_table_describe_result(&log->tables[layout->outbox], &log->side, outbox->schema, outbox->table,
                                             log->snapshot.batch, err);
             if (r < 0)
                 return r;
             log->snapshot.is_described = true;
+        }
+        if (log->rows.outboxes[layout->outbox].has_changes) {
+            ow_pg_changes_of_snapshot(log, is_first, ret);
+            ret->position = position;
+            return 1;
         }
         ow_pg_rows_message(&log->rows, layout, log->snapshot.values, ow_clock_wall_ms(), ret);
         lend_row(log, OW_ROW_SNAPSHOT, layout->outbox, log->snapshot.values, ret);
@@ -299,7 +327,10 @@ static int read_stream(struct ow_pg_log *log, struct ow_message *ret, struct ow_
 {
     for (;;) {
         struct ow_pg_frame frame = {0};
-        int r = log->is_replaying ? replay(log, ret, err) : 0;
+        int r = ow_pg_changes_is_there(&log->changes) ? ow_pg_changes_next(log, ret, err) : 0;
+        if (r != 0)
+            return r;
+        r = log->is_replaying ? replay(log, ret, err) : 0;
         if (r == 0)
             r = ow_pg_replication_next(&log->stream, &frame, err);
         if (r < 0 || log->is_replaying)
@@ -416,7 +447,7 @@ static const char *log_identity(struct ow_source *source)
 static void log_wait(struct ow_source *source, struct ow_wait *wait)
 {
     struct ow_pg_log *log = ow_pg_log_of(source);
-    if (log->state == OW_PG_SNAPSHOT || log->is_replaying)
+    if (log->state == OW_PG_SNAPSHOT || log->is_replaying || ow_pg_changes_is_there(&log->changes))
         return ow_wait_until(wait, ow_clock_monotonic_ms());
     ow_pg_replication_wait(&log->stream, wait);
     if (log->state == OW_PG_STREAMING && log->read_lsn < target_of(log))
@@ -489,6 +520,7 @@ static void log_discard(struct ow_source *source)
     for (size_t i = 0; log->tables && i < outboxes; i++)
         ow_pg_table_done(&log->tables[i]);
     free(log->tables);
+    ow_pg_changes_done(&log->changes);
     ow_pg_spill_done(&log->spill);
     ow_pg_track_done(&log->track);
     ow_pg_pruner_done(&log->pruner);
@@ -547,6 +579,10 @@ static int copy_options(struct ow_pg_log *log, const struct ow_postgres_log_opti
     for (size_t i = 0; !options->by_message && i < log->rows.outbox_count; i++)
         if (strcmp(log->rows.outboxes[i].schema, "onewrite") == 0 && strcmp(log->rows.outboxes[i].table, "outbox") == 0)
             log->own_outbox = (int)i;
+    if (r == 0 && options->changes)
+        r = ow_pg_rows_add_changes(&log->rows, options->changes, err);
+    if (r == 0 && options->changes)
+        r = ow_pg_changes_init(&log->changes, err);
     if (r == 0 && !(log->tables = calloc(log->rows.outbox_count, sizeof *log->tables)))
         r = ow_error_set(err, OW_ENOMEM, "out of memory");
     if (r == 0)
@@ -569,6 +605,8 @@ int ow_postgres_log_new(const struct ow_postgres_log_options *options, struct ow
         log_discard(&log->base);
         return r;
     }
+    for (size_t i = 0; i < log->rows.outbox_count; i++)
+        log->tables[i].table.has_changes = log->rows.outboxes[i].has_changes;
     *ret = &log->base;
     return 0;
 }

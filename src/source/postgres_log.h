@@ -26,6 +26,7 @@
 #define OW_SOURCE_POSTGRES_LOG_H
 
 #include "source/dead_letters.h"
+#include "source/postgres_log_changes.h"
 #include "source/postgres_log_prune.h"
 #include "source/postgres_log_rows.h"
 #include "source/postgres_log_side.h"
@@ -88,6 +89,7 @@ struct ow_pg_log {
     int64_t silence_due_ms; /* and when it is asked if it says no more */
     struct ow_bytes values[OW_PG_COLUMNS_MAX];
     struct ow_pg_table *tables;    /* where rows are wanted: of each outbox */
+    struct ow_pg_changes changes;  /* of tables that are no outbox */
     struct ow_row row;             /* of the message that was yielded last */
     struct ow_row_logical logical; /* likewise */
 };

@@ -48,12 +48,13 @@ LIBRARIES = {
     "libpq-fe.h": {"store", "source", "client"},
     "pcre2.h": {"codec"},
     "librdkafka/rdkafka.h": {"broker"},
-    "curl/curl.h": {"handler"},
+    "curl/curl.h": {"handler", "server"},
+    "microhttpd.h": {"server"},
     "openssl/hmac.h": {"handler"},
 }
 
 # Single files that may see a library for one purpose: it prints the versions it runs with.
-LIBRARIES_OF_FILE = {"src/cmd/version.c": {"sqlite3.h", "yaml.h", "libpq-fe.h", "librdkafka/rdkafka.h", "pcre2.h", "curl/curl.h"}}
+LIBRARIES_OF_FILE = {"src/cmd/version.c": {"sqlite3.h", "yaml.h", "libpq-fe.h", "librdkafka/rdkafka.h", "pcre2.h", "curl/curl.h", "microhttpd.h"}}
 
 # What the language alone gives: no system call, no clock, no dice.
 PURE = set(

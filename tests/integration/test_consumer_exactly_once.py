@@ -49,7 +49,8 @@ class Seller(threading.Thread):
                 query(connection, "ROLLBACK" if self.dice.random() < 0.1 else "COMMIT")
             except psycopg2.Error:
                 with contextlib.suppress(psycopg2.Error):
-                    connection.close()
+                    if connection:
+                        connection.close()
                 connection = None
                 self.stopped.wait(0.05)
             self.stopped.wait(self.dice.random() * 0.03)
@@ -94,6 +95,7 @@ def test_the_sum_of_effects_is_the_sum_of_commits(run, start, servers, kafka, is
         what = ("member", "shop", "member", "books", "member", "kafka")[kill % 6]
         if what == "member":
             victim = dice.randrange(len(members))
+            assert members[victim].poll() is None, (tmp_path / "said").read_text()[-3000:]
             members[victim].send_signal(dice.choice((signal.SIGKILL, signal.SIGKILL, signal.SIGTERM)))
             members[victim].wait(60)
             members[victim] = member()

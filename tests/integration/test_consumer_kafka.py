@@ -93,6 +93,7 @@ def must_be_once_and_in_order(effects, numbers):
 
 
 def kill_and_wait(process, how):
+    assert process.poll() is None, "it ended by itself"
     process.send_signal(how)
     process.wait(30)
 
@@ -126,6 +127,56 @@ def test_members_of_a_group_are_killed(run, start, bus, is_long, onewrite_releas
     assert "handled=0 " in done.stderr, done.stderr
     must_be_once_and_in_order(bus.effects(), range(count))
     assert bus.letters() == []
+
+
+def test_members_that_call_are_killed(run, start, bus, is_long, onewrite_release, web, tmp_path):
+    """What a killed member has called and not recorded is called again, under the same key: to a target that heeds it each
+    effect happens once, in order."""
+    members, kills, count = (8, 40, 10000) if is_long else (3, 5, 1500)
+    dice, effects, keys_seen = random.Random(6), [], set()
+
+    def answer(request):
+        identity = request[0]["Idempotency-Key"]
+        if identity not in keys_seen:
+            keys_seen.add(identity)
+            effects.append((request[0]["ce-partitionkey"], json.loads(request[1])["number"], identity))
+        return 200, {}, b""
+
+    web.answer = answer
+    config = bus.configure(f'{{ http: {{ url: "{web.url}" }} }}', more="in_flight: 20")
+    log = open(tmp_path / "said", "a")
+
+    def member():
+        return start("run", config, program=onewrite_release, stdout=log, stderr=log)
+
+    running = [member() for _ in range(members)]
+    messages = with_repeats(count, 37, dice)
+    share = len(messages) // (kills + 1) + 1
+    for i in range(kills + 1):
+        bus.produce(messages[i * share:(i + 1) * share])
+        if i < kills:
+            time.sleep(dice.random())
+            victim = dice.randrange(members)
+            kill_and_wait(running[victim], dice.choice((signal.SIGKILL, signal.SIGTERM)))
+            running[victim] = member()
+    wait_for(lambda: bus.database.one("SELECT count(*) FROM onewrite.inbox") >= count, "all calls to be recorded", 120)
+    for process in running:
+        process.terminate()
+    for process in running:
+        assert process.wait(30) == 0, (tmp_path / "said").read_text()[-3000:]
+    must_be_once_and_in_order(effects, range(count))
+    assert bus.letters() == []
+
+
+def test_a_topic_that_is_not_there_has_nothing_to_read(run, bus):
+    config = bus.configure()
+    path = bus.folder / config
+    bus.produce([order(number, 3) for number in range(20)])
+    path.write_text(path.read_text().replace(f"topics: {bus.topic},", f"topics: [{bus.topic}, {bus.topic}.not],"))
+    assert "handled=20 " in run("run", "--until-end", config).stderr
+    path.write_text(path.read_text().replace(f"topics: [{bus.topic}, {bus.topic}.not],", f"topics: [{bus.topic}.not],"))
+    done = run("run", "--until-end", config)
+    assert "handled=0 " in done.stderr and "is not there" in done.stderr
 
 
 def test_set_aside_by_another_member_while_this_one_waits(run, start, bus):
@@ -184,6 +235,10 @@ def test_what_is_wrong_with_a_message_stops_no_other(run, bus):
     assert len(reasons) == len([1 for _, reason in BAD.values() if reason]), bus.letters()
     for reason in expected:
         assert any(reason in text for text in reasons), (reason, reasons)
+    # The headers are in the letter as they came, the id among them.
+    headers = [json.loads(text) for text, in bus.database.query("SELECT headers FROM onewrite.dead_letter WHERE reason LIKE 'its id%'")]
+    assert sorted(json.dumps(names) for names in headers) == sorted(json.dumps(names) for names in [
+        [["id", "x" * 1001]], [["id", {"base64": "/wAB"}]], [["id", "a\r\nb"]]])
     # All of them go the way back and fail again, each for itself; nothing of them stops the consumer.
     bus.database.query("UPDATE onewrite.dead_letter SET state = 'queued'")
     run("run", "--until-end", "c.yaml", timeout=120)
@@ -357,3 +412,40 @@ def test_serialization_failures(run, start, bus, isolation):
     assert wait_for(lambda: bus.database.one("SELECT xact_rollback FROM pg_stat_database WHERE datname = current_database()"), "a conflict", 30)
     assert bus.letters() == [] and bus.database.one("SELECT n FROM totals") == 300 + mine
     must_be_once_and_in_order(bus.effects(), range(300))
+
+
+def test_a_letter_is_changed_and_goes_back_as_new(run, start, bus):
+    """Bytes that are no text, headers of Spring's @RetryableTopic, a history of both kinds."""
+    bus.database.query("CREATE TABLE seen (id text, attempts text, note bytea, payload bytea)")
+    handler = ('{ sql: "insert into seen select ${!id}, ${!headers.retry_topic-attempts}, ${!headers.note}, convert_to(${!payload}, \'UTF8\')" }')
+    binary = b"\xff\x00\xfe"
+    bus.produce([{"headers": [("id", b"a"), ("retry_topic-attempts", b"\0\0\0\3"), ("kafka_exception-message", b"boom"), ("note", b"\0")],
+                  "key": b"\xff", "value": binary},
+                 {"headers": [("id", b"b")], "key": b"\xff", "value": "behind"}])
+    config = bus.configure(handler)
+    process = start("run", config)
+    wait_for(lambda: [letter[:2] for letter in bus.letters()] == [("a", "dead"), ("b", "parked")], "its letter", 60)
+
+    def dlq(action, *arguments, **options):
+        return run("dlq", action, "--store", bus.database.url, "--consumer", "billing", *arguments, **options)
+
+    def show():
+        return json.loads(dlq("show", "a", "-o", "json").stdout)[0]
+
+    before = show()
+    assert "payload_base64" in before and before["key_base64"] == "/w==" and len(before["headers"]) == 3 + (before["headers"][0][0] == "id")
+    (bus.folder / "still bad").write_bytes(b"\xc3\x28")
+    dlq("edit", "a", "--payload", "still bad", "--header", "note=x=y")
+    assert "is dead again" in dlq("replay", "a", "--wait", status=3).stderr
+    after = show()
+    assert after["replays"] == 1 and after["headers"][-1] == ["note", "x=y"] and after["payload_base64"] == "wyg="
+    assert [("edited" in entry, "reason" in entry) for entry in after["history"]] == [(True, False), (False, True)]
+    assert after["history"][0]["edited"]["payload_base64"] == before["payload_base64"]
+    assert json.loads(after["history"][0]["edited"]["headers"]) == before["headers"]
+    dlq("edit", "a", "--payload", "-", input="good")
+    dlq("replay", "--where", "key~", "--where", "state=dead", "--wait")
+    wait_for(lambda: not bus.letters(), "what was behind it", 30)
+    rows = bus.database.query("SELECT id, attempts, note, payload FROM seen ORDER BY id DESC")
+    assert [(row[0], row[1], bytes(row[3])) for row in rows] == [("b", None, b"behind"), ("a", None, b"good")] and bytes(rows[1][2]) == b"x=y"
+    process.terminate()
+    assert process.wait(30) == 0

@@ -209,7 +209,7 @@ static void test_structure(void **state)
     bad("version: 1\nrelays: 1\n? [a]\n: b\nzzz: 1\n",
         "c.yaml:2:9: relays: expected a list, found a number; begin each item with \"- \"\n"
         "c.yaml:3:3: a key must be a word, found a list\n"
-        "c.yaml:5:1: zzz: unknown key; known: version, log, stores, brokers, relays, consumers\n");
+        "c.yaml:5:1: zzz: unknown key; known: version, log, stores, brokers, relays, consumers, admin, alerts\n");
     bad("version: !!int 1\nlog: { level: }\nrelays: [1]\n",
         "c.yaml:1:10: version: the tag \"tag:yaml.org,2002:int\" is not supported; remove it\n"
         "c.yaml:2:15: log.level: expected debug, info, warn or error, found nothing\n"
@@ -372,11 +372,11 @@ static void test_syntax(void **state)
                                                 "written in quotes\n");
     bad("version: *nowhere\n", "c.yaml:1:10: found undefined alias\n");
     bad("a: \"\\e[31m\\0\"\nversion: 1\nrelays: [{name: \"a\\nb\"}]\n\"c\\td\": 1\n",
-        "c.yaml:1:1: a: unknown key; known: version, log, stores, brokers, relays, consumers\n"
+        "c.yaml:1:1: a: unknown key; known: version, log, stores, brokers, relays, consumers, admin, alerts\n"
         "c.yaml:3:10: relays[0].from: missing; write for example \"from: { store: orders }\"\n"
         "c.yaml:3:10: relays[0].to: missing; write for example \"to: { broker: bus }\"\n"
         "c.yaml:3:17: relays[0].name: the value holds a line break or another control character; remove it\n"
-        "c.yaml:4:1: c?d: unknown key; known: version, log, stores, brokers, relays, consumers\n");
+        "c.yaml:4:1: c?d: unknown key; known: version, log, stores, brokers, relays, consumers, admin, alerts\n");
     OW_CLEANUP(ow_config_cleanup)
     struct ow_config *bom = good("\xef\xbb\xbf" HEAD
                                  "- { name: orders, from: { store: orders }, to: { broker: bus } }\n");

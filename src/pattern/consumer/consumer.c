@@ -87,6 +87,7 @@ void ow_consumer_done(struct ow_consumer *c)
     ow_route_done(&c->id);
     ow_buf_done(&c->scratch);
     ow_buf_done(&c->letter_scratch);
+    free(c->headers);
     free(c->calls);
     free(c->batch);
     *c = (struct ow_consumer){0};
@@ -128,14 +129,24 @@ static int64_t breaker_due_ms(const struct ow_consumer *c)
 
 static bool can_begin(const struct ow_consumer *c)
 {
-    return !c->is_draining && c->calls_used < c->options.in_flight && ow_consumer_is_open(c, OW_SIDE_HANDLER) &&
-           (!c->inbox || ow_consumer_is_open(c, OW_SIDE_INBOX)) && c->breaker.state == OW_BREAKER_CLOSED;
+    return !c->is_draining && !c->is_held && c->calls_used < c->options.in_flight &&
+           ow_consumer_is_open(c, OW_SIDE_HANDLER) && (!c->inbox || ow_consumer_is_open(c, OW_SIDE_INBOX)) &&
+           (c->breaker.state == OW_BREAKER_CLOSED ||
+            (c->breaker.state == OW_BREAKER_HALF_OPEN && c->breaker.probes_begun < c->breaker.policy.probes));
 }
 
 static bool has_to_settle(const struct ow_consumer *c)
 {
     for (size_t i = 0; i < c->partition_count; i++)
         if (c->partitions[i]->settle_offset >= 0)
+            return true;
+    return false;
+}
+
+static bool has_letter_to_send(const struct ow_consumer *c)
+{
+    for (uint32_t i = 0; c->calls_used > 0 && !c->letters_are_clogged && i < c->options.in_flight; i++)
+        if (c->calls[i].state == OW_CALL_FAILED)
             return true;
     return false;
 }
@@ -147,24 +158,24 @@ static void say_what_to_wait_for(struct ow_consumer *c, struct ow_wait *wait)
             ow_wait_until(wait, ow_consumer_side_due_ms(c, side));
     if (ow_consumer_is_open(c, OW_SIDE_SUBSCRIBER)) {
         c->subscriber->ops->wait(c->subscriber, wait);
-        if (!c->is_dry && c->bytes < c->options.window.bytes_max)
+        if (ow_consumer_may_resume(c) || (!c->is_dry && c->bytes < c->options.window.bytes_max))
             ow_wait_until(wait, ow_consumer_now_ms(c));
     }
     if (ow_consumer_is_open(c, OW_SIDE_HANDLER) && c->handler->ops->wait)
         c->handler->ops->wait(c->handler, wait);
     if (ow_consumer_is_open(c, OW_SIDE_LETTERS)) {
         c->letters->ops->wait(c->letters, wait);
-        if (c->calls_used > 0 && c->letters_due_ms > ow_consumer_now_ms(c))
+        if (has_letter_to_send(c))
             ow_wait_until(wait, c->letters_due_ms);
     }
     wait_for_windows(c, wait);
-    if (c->breaker.state == OW_BREAKER_OPEN)
+    if (c->breaker.state == OW_BREAKER_OPEN && !c->is_held)
         ow_wait_until(wait, breaker_due_ms(c));
     if (can_begin(c) && has_ready(c))
         ow_wait_until(wait, ow_consumer_now_ms(c));
     if (has_to_settle(c))
         ow_wait_until(wait, c->settle_due_ms);
-    if (c->inbox && c->options.keeps_letters && !c->is_draining)
+    if (c->inbox && c->options.keeps_letters && !c->is_draining && !c->is_held)
         ow_wait_until(wait, c->replay_due_ms);
 }
 
@@ -221,6 +232,9 @@ bool ow_consumer_is_idle(const struct ow_consumer *c)
     struct ow_error ignored;
     if (c->inbox && c->options.keeps_letters && !c->letters_are_dry)
         return false;
-    return c->is_dry && ow_consumer_is_open(c, OW_SIDE_SUBSCRIBER) && (!c->replays || c->replays->window.count == 0) &&
-           c->subscriber->ops->is_at_end(c->subscriber, &ignored) == 1;
+    if (!c->is_dry || !ow_consumer_is_open(c, OW_SIDE_SUBSCRIBER) || (c->replays && c->replays->window.count > 0))
+        return false;
+    /* A topic that is not there has nothing to be read; that it is missing has been told. */
+    int r = c->subscriber->ops->is_at_end(c->subscriber, &ignored);
+    return r == 1 || r == OW_ENOTFOUND;
 }

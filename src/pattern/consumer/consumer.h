@@ -91,6 +91,7 @@ struct ow_consumer_partition;
 struct ow_consumer {
     struct ow_consumer_counters counters;
     bool is_draining;
+    bool is_held; /* set by ow_consumer_hold() */
     struct ow_breaker breaker;
     /* private to consumer*.c */
     struct ow_consumer_options options;
@@ -115,7 +116,8 @@ struct ow_consumer {
     bool is_dry, is_paused, has_gone, breaker_is_loaded, letters_are_clogged, letters_are_dry;
     int64_t replay_due_ms, replay_after, settle_due_ms, letters_due_ms;
     struct ow_buf scratch, letter_scratch;
-    void *batch; /* arrays of in_flight, for what goes into one transaction */
+    struct ow_header *headers; /* of a record, with one more */
+    void *batch;               /* arrays of in_flight, for what goes into one transaction */
 };
 
 /* What is given stays the caller's and must outlive the consumer. OW_EINVALID: a template is wrong, or the parts do not
@@ -135,5 +137,20 @@ int ow_consumer_step(struct ow_consumer *consumer, struct ow_wait *wait, struct 
 void ow_consumer_drain(struct ow_consumer *consumer);
 /* Nothing runs, and everything that was settled is told to the broker. Not draining: and there is nothing to read. */
 bool ow_consumer_is_idle(const struct ow_consumer *consumer);
+
+/* Held, nothing more is read, begun or replayed; what runs comes to its end, and the group is kept. */
+void ow_consumer_hold(struct ow_consumer *consumer, bool is_held);
+
+struct ow_consumer_view {
+    bool has_trouble;
+    bool is_working;          /* all sides are open */
+    uint64_t messages, bytes; /* in flight: read and not settled */
+    uint32_t calls;           /* that run now, or whose end is being recorded */
+    int64_t oldest_ms;        /* the time of the oldest of these messages, wall clock; 0: not known, or there is none */
+};
+void ow_consumer_look(const struct ow_consumer *consumer, struct ow_consumer_view *ret);
+/* Where it stands in its i-th partition. False: there are no more. The topic is the consumer's until the next step. */
+bool ow_consumer_standing(const struct ow_consumer *consumer, size_t i, const char **ret_topic, int64_t *ret_partition,
+                          struct ow_standing *ret);
 
 #endif

@@ -129,6 +129,8 @@ static void put_back_behind(struct ow_consumer *c, struct batch *b, size_t from,
 {
     int64_t now = ow_consumer_now_ms(c);
     size_t kept = from;
+    if (OW_MUTANT(BEHIND_GOES_ON))
+        return;
     for (size_t i = from; i < b->count; i++)
         if (is_behind(c, b->calls[i], failed))
             ow_consumer_put_back(c, b->calls[i], now, false);
@@ -149,7 +151,7 @@ static int hold_up(struct ow_consumer *c, struct batch *b, size_t from, struct o
     if (is_conflict)
         due += ow_retry_delay_ms(&conflict_policy, ++inbox->failures, c->options.world.dice(c->options.world.context));
     for (size_t i = from; i < b->count; i++)
-        ow_consumer_put_back(c, b->calls[i], due, false);
+        ow_consumer_put_back(c, b->calls[i], due, OW_MUTANT(TROUBLE_IS_ATTEMPT));
     return is_conflict ? 0 : ow_consumer_side_failed(c, OW_SIDE_INBOX, err);
 }
 
@@ -174,6 +176,7 @@ static int run_each(struct ow_consumer *c, struct batch *b, struct ow_error *err
             return hold_up(c, b, i, err);
         ow_consumer_side_works(c, OW_SIDE_INBOX);
         if (r == 0) {
+            ow_consumer_side_works(c, OW_SIDE_INBOX);
             settle(c, b, i, 1);
             continue;
         }
@@ -189,7 +192,8 @@ int ow_consumer_run_batch(struct ow_consumer *c, struct ow_error *err)
     struct ow_consumer_call *call, *blamed;
     struct ow_outcome outcome = {.retry_after_ms = -1};
     bool one_by_one = false;
-    if (c->is_draining || !ow_consumer_is_open(c, OW_SIDE_INBOX) || !ow_consumer_is_open(c, OW_SIDE_HANDLER))
+    if (c->is_draining || c->is_held || !ow_consumer_is_open(c, OW_SIDE_INBOX) ||
+        !ow_consumer_is_open(c, OW_SIDE_HANDLER))
         return 0;
     while ((call = ow_consumer_take(c))) {
         add(&b, call);

@@ -48,7 +48,7 @@ static struct ow_consumer_call *make_call(struct ow_consumer *c, struct ow_consu
         .message = *slot->message, .partition = p->partition, .offset = (int64_t)slot->message->position.major};
     if (!p->topic) { /* a letter: where its record stood is in the note */
         const struct ow_consumer_note *note = ow_consumer_note(p, slot);
-        call->letter = (int64_t)slot->message->position.major;
+        call->letter = OW_MUTANT(REPLAY_BY_ID) ? 0 : (int64_t)slot->message->position.major;
         call->record.partition = note->partition;
         call->record.offset = note->offset;
     }
@@ -97,10 +97,22 @@ void ow_consumer_forget(struct ow_consumer *c, struct ow_consumer_partition *p)
             continue;
         if (call->state == OW_CALL_RUNNING)
             c->handler->ops->forget(c->handler, call->task.token);
-        if (call->is_probe)
-            ow_breaker_gave_up(&c->breaker);
+        ow_consumer_give_up(c, call);
         release(c, call);
     }
+}
+
+/* A probe from before the breaker opened again says nothing any more. */
+static bool is_live_probe(const struct ow_consumer *c, const struct ow_consumer_call *call)
+{
+    return call->is_probe && c->breaker.state == OW_BREAKER_HALF_OPEN && call->until_ms == c->breaker.until_ms;
+}
+
+void ow_consumer_give_up(struct ow_consumer *c, struct ow_consumer_call *call)
+{
+    if (is_live_probe(c, call) && !OW_MUTANT(PROBE_NOT_GIVEN_UP))
+        ow_breaker_gave_up(&c->breaker);
+    call->is_probe = false;
 }
 
 /* --- failures ------------------------------------------------------------------------------------------ */
@@ -135,7 +147,7 @@ void ow_consumer_failed(struct ow_consumer *c, struct ow_consumer_call *call, co
     uint32_t failures = call->slot->failures + 1;
     bool is_final = outcome->kind == OW_OUTCOME_REFUSED || is_not_retried(c, outcome->class);
     call->outcome = *outcome;
-    if (can_set_aside(c) && (is_out_of_budget(c, call, now) || is_final)) {
+    if (can_set_aside(c) && !OW_MUTANT(ENDLESS_RETRY) && (is_out_of_budget(c, call, now) || is_final)) {
         /* Where several of a key are taken at once, only one that comes again holds back those behind it. */
         if (call->partition->window.limits.keeps_order && !call->slot->is_retrying)
             ow_consumer_put_back(c, call, now, false);
@@ -195,6 +207,7 @@ static int begin_call(struct ow_consumer *c, struct ow_consumer_call *call, enum
         return r;
     call->state = OW_CALL_RUNNING;
     call->is_probe = is_probe;
+    call->until_ms = c->breaker.until_ms;
     c->counters.calls++;
     OW_CRASH_POINT(CONSUMER_AFTER_CALL);
     return 1;
@@ -220,12 +233,15 @@ static struct batch batch_of(struct ow_consumer *c)
 }
 
 /* `from` on: nothing was begun of them. */
-static void put_back_rest(struct ow_consumer *c, struct batch *b, size_t from)
+static void put_back_rest(struct ow_consumer *c, struct batch *b, size_t from, bool are_probes)
 {
     int64_t now = ow_consumer_now_ms(c);
-    for (size_t i = from; i < b->count; i++)
+    for (size_t i = from; i < b->count; i++) {
+        if (are_probes)
+            ow_breaker_gave_up(&c->breaker);
         if (b->calls[i]->state == OW_CALL_TAKEN)
             ow_consumer_put_back(c, b->calls[i], now, false);
+    }
 }
 
 /* Half open, only so many go as the breaker lets through. */
@@ -233,7 +249,7 @@ static void take_admitted(struct ow_consumer *c, struct batch *b, bool *ret_are_
 {
     *ret_are_probes = false;
     while (b->count < c->options.in_flight && c->calls_used < c->options.in_flight) {
-        if (!ow_breaker_admits(&c->breaker, wall_ms(c)))
+        if (!ow_breaker_admits(&c->breaker, wall_ms(c)) && !OW_MUTANT(BREAKER_IGNORED))
             return;
         bool is_probe = c->breaker.state == OW_BREAKER_HALF_OPEN;
         struct ow_consumer_call *call = ow_consumer_take(c);
@@ -249,7 +265,7 @@ static void take_admitted(struct ow_consumer *c, struct batch *b, bool *ret_are_
 int ow_consumer_start_calls(struct ow_consumer *c, struct ow_error *err)
 {
     bool are_probes;
-    if (c->is_draining || !ow_consumer_is_open(c, OW_SIDE_HANDLER) ||
+    if (c->is_draining || c->is_held || !ow_consumer_is_open(c, OW_SIDE_HANDLER) ||
         (c->inbox && !ow_consumer_is_open(c, OW_SIDE_INBOX)))
         return 0;
     struct batch b = batch_of(c);
@@ -258,16 +274,15 @@ int ow_consumer_start_calls(struct ow_consumer *c, struct ow_error *err)
         return 0;
     int r = c->inbox ? c->inbox->ops->look(c->inbox, b.entries, b.count, err) : 0;
     if (r < 0) {
-        put_back_rest(c, &b, 0);
-        ow_breaker_gave_up(&c->breaker);
+        put_back_rest(c, &b, 0, are_probes);
         return ow_consumer_side_failed(c, OW_SIDE_INBOX, err);
     }
     for (size_t i = 0; i < b.count; i++) {
         r = begin_call(c, b.calls[i], OW_MUTANT(INBOX_NOT_ASKED) ? OW_INBOX_NEW : b.entries[i].state, are_probes, err);
-        if (r <= 0 && are_probes)
+        if (r == 0 && are_probes)
             ow_breaker_gave_up(&c->breaker);
         if (r < 0) {
-            put_back_rest(c, &b, i);
+            put_back_rest(c, &b, i, are_probes);
             return r == OW_EAGAIN ? 0 : ow_consumer_side_failed(c, OW_SIDE_HANDLER, err);
         }
     }
@@ -291,17 +306,18 @@ static void take_outcome(struct ow_consumer *c, const struct ow_outcome *outcome
     if (!call || call->state != OW_CALL_RUNNING)
         return; /* given up */
     bool was_probe = call->is_probe, has_changed = false;
-    if (outcome->kind != OW_OUTCOME_HELD_UP)
+    if (outcome->kind == OW_OUTCOME_HELD_UP) /* it says nothing about the target either */
+        ow_consumer_give_up(c, call);
+    else if (c->breaker.state != OW_BREAKER_HALF_OPEN || is_live_probe(c, call))
         has_changed = ow_breaker_outcome(&c->breaker, outcome->is_of_target, wall_ms(c));
-    else if (was_probe) /* nothing was found out */
-        ow_breaker_gave_up(&c->breaker);
     call->is_probe = false;
     if (outcome->kind == OW_OUTCOME_DONE && keep_emitted(call, outcome) == 0)
         call->state = OW_CALL_HANDLED;
     else if (outcome->kind == OW_OUTCOME_DONE || outcome->kind == OW_OUTCOME_HELD_UP ||
-             (was_probe && outcome->is_of_target))
+             (was_probe && outcome->is_of_target && !OW_MUTANT(PROBE_IS_ATTEMPT)))
         /* A probe finds out about the target; that is no attempt of the message. */
-        ow_consumer_put_back(c, call, ow_consumer_now_ms(c) + ow_retry_delay_ms(&c->options.reconnect, 1, 0.5), false);
+        ow_consumer_put_back(c, call, ow_consumer_now_ms(c) + ow_retry_delay_ms(&c->options.reconnect, 1, 0.5),
+                             OW_MUTANT(HELD_UP_IS_ATTEMPT) && outcome->kind == OW_OUTCOME_HELD_UP);
     else
         ow_consumer_failed(c, call, outcome);
     if (has_changed)
@@ -316,6 +332,8 @@ int ow_consumer_take_outcomes(struct ow_consumer *c, struct ow_error *err)
         n = c->handler->ops->step(c->handler, outcomes, OUTCOMES_MAX, err);
         if (n < 0)
             return ow_consumer_side_failed(c, OW_SIDE_HANDLER, err);
+        if (n > 0)
+            ow_consumer_side_works(c, OW_SIDE_HANDLER);
         for (int i = 0; i < n; i++)
             take_outcome(c, &outcomes[i]);
     }
@@ -323,6 +341,15 @@ int ow_consumer_take_outcomes(struct ow_consumer *c, struct ow_error *err)
 }
 
 /* --- letters to a topic --------------------------------------------------------------------------------- */
+
+static void drop_emitted(struct ow_consumer_call *call)
+{
+    for (size_t i = 0; i < call->emitted_count; i++)
+        ow_message_free(call->emitted[i]);
+    free(call->emitted);
+    call->emitted = NULL;
+    call->emitted_count = 0;
+}
 
 static int send_letter(struct ow_consumer *c, struct ow_consumer_call *call, struct ow_error *err)
 {
@@ -333,6 +360,7 @@ static int send_letter(struct ow_consumer *c, struct ow_consumer_call *call, str
                                           .attempts = call->slot->failures + 1,
                                           .failed_ms = wall_ms(c)};
     struct ow_message letter;
+    drop_emitted(call); /* of an attempt that its broker has forgotten */
     ow_buf_clear(&c->letter_scratch);
     int r = c->options.make_letter(c->options.letter_context, &call->record, &failure, &c->letter_scratch, &letter,
                                    err);
@@ -346,28 +374,21 @@ static int send_letter(struct ow_consumer *c, struct ow_consumer_call *call, str
     return c->letters->ops->send(c->letters, call->emitted[0], call->task.token, err);
 }
 
-static void drop_emitted(struct ow_consumer_call *call)
-{
-    for (size_t i = 0; i < call->emitted_count; i++)
-        ow_message_free(call->emitted[i]);
-    free(call->emitted);
-    call->emitted = NULL;
-    call->emitted_count = 0;
-}
-
 static void take_letter_receipt(struct ow_consumer *c, const struct ow_receipt *receipt)
 {
     struct ow_consumer_call *call = ow_consumer_find_call(c, receipt->token);
     if (!call || call->state != OW_CALL_SENT)
         return;
     drop_emitted(call);
+    if (receipt->verdict == OW_ACCEPTED)
+        ow_consumer_side_works(c, OW_SIDE_LETTERS);
     if (receipt->verdict == OW_ACCEPTED || (receipt->verdict == OW_REJECTED && c->inbox && c->options.keeps_letters)) {
         call->state = OW_CALL_ASIDE;
         return;
     }
     struct ow_error err = {.code = OW_EAGAIN};
     (void)ow_error_set(&err, OW_EAGAIN, "a dead letter was not accepted: %s", receipt->reason);
-    call->state = OW_CALL_FAILED;
+    call->state = OW_MUTANT(LETTER_FORGOTTEN) ? OW_CALL_SENT : OW_CALL_FAILED;
     c->letters_due_ms = ow_consumer_now_ms(c) + ow_retry_delay_ms(&c->options.reconnect,
                                                                   ++c->sides[OW_SIDE_LETTERS].failures,
                                                                   c->options.world.dice(c->options.world.context));
@@ -405,7 +426,7 @@ static int send_letters(struct ow_consumer *c, struct ow_error *err)
         if (r == 0)
             r = send_letter(c, call, err);
         if (r == 0)
-            call->state = OW_CALL_SENT;
+            call->state = OW_MUTANT(LETTER_UNSENT) ? OW_CALL_ASIDE : OW_CALL_SENT;
         else
             drop_emitted(call);
     }
@@ -446,6 +467,8 @@ static int record_one(struct ow_consumer *c, const struct ow_inbox_entry *entry,
             r = c->inbox->ops->publish(c->inbox, call->emitted[i], 1, err);
         return r;
     }
+    if (OW_MUTANT(LETTER_UNRECORDED) && !call->is_parked)
+        return 0;
     struct ow_inbox_failure failure = {.class = call->is_parked ? "" : call->outcome.class,
                                        .reason = call->is_parked ? "an earlier message of its key was set aside"
                                                                  : call->outcome.reason,

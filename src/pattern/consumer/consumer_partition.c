@@ -137,6 +137,8 @@ static void pop(struct ow_consumer *c, struct ow_consumer_partition *p)
         p->settle_offset = (int64_t)message->position.major;
         ow_message_free(message);
     }
+    if (OW_MUTANT(SETTLE_TOO_FAR) && p->settle_offset >= 0 && p->window.count > 0)
+        p->settle_offset++;
     c->bytes -= before - p->window.bytes;
 }
 
@@ -212,10 +214,11 @@ static void drain(struct ow_consumer *c, struct ow_consumer_partition *p)
     for (;;) {
         struct ow_wait wait;
         ow_wait_init(&wait);
-        if (ow_consumer_take_outcomes(c, &ignored) < 0 || ow_consumer_write_letters(c, &ignored) < 0 ||
-            ow_consumer_record(c, &ignored) < 0 || p->running == 0 || ow_consumer_now_ms(c) >= until ||
-            !ow_consumer_is_open(c, OW_SIDE_HANDLER))
-            return;
+        if ((!c->handler->ops->in_transaction && ow_consumer_take_outcomes(c, &ignored) < 0) ||
+            ow_consumer_write_letters(c, &ignored) < 0 || ow_consumer_record(c, &ignored) < 0 || p->running == 0 ||
+            ow_consumer_now_ms(c) >= until || !ow_consumer_is_open(c, OW_SIDE_HANDLER) ||
+            (c->inbox && !ow_consumer_is_open(c, OW_SIDE_INBOX)))
+            return; /* without the inbox nothing would be recorded */
         if (c->handler->ops->wait)
             c->handler->ops->wait(c->handler, &wait);
         if (c->letters && ow_consumer_is_open(c, OW_SIDE_LETTERS))
@@ -265,28 +268,49 @@ static bool is_full(const struct ow_consumer_partition *p)
     return !ow_window_has_room(&p->window, 0);
 }
 
+static bool is_half_done(const struct ow_consumer_partition *p)
+{
+    return p->window.count <= p->window.limits.count_max / 2;
+}
+
+static bool has_eased(const struct ow_consumer *c)
+{
+    bool has_room = c->partition_count == 0;
+    for (size_t i = 0; i < c->partition_count; i++)
+        has_room = has_room || is_half_done(c->partitions[i]);
+    return !c->is_held && has_room && c->bytes < c->options.window.bytes_max / 2 + 1;
+}
+
+bool ow_consumer_may_resume(const struct ow_consumer *c)
+{
+    if (OW_MUTANT(RESUME_FORGOTTEN))
+        return false;
+    if (c->is_paused)
+        return has_eased(c);
+    for (size_t i = 0; i < c->partition_count; i++)
+        if (c->partitions[i]->is_paused && is_half_done(c->partitions[i]))
+            return true;
+    return false;
+}
+
 /* What is enough is held back until half of it is done. All of it at once where all are full, which is the usual case
    and costs nothing; else single ones, so that one that is stuck does not stop the others. */
 static void apply_pressure(struct ow_consumer *c)
 {
-    size_t max = c->options.window.bytes_max, full = 0, half_full = 0;
-    for (size_t i = 0; i < c->partition_count; i++) {
+    size_t full = 0;
+    for (size_t i = 0; i < c->partition_count; i++)
         full += is_full(c->partitions[i]);
-        half_full += c->partitions[i]->window.count > c->partitions[i]->window.limits.count_max / 2;
-    }
-    bool is_enough = c->bytes >= max || (full > 0 && full == c->partition_count);
-    bool has_eased = c->bytes < max / 2 + 1 && (half_full == 0 || half_full < c->partition_count);
+    bool is_enough = c->is_held || c->bytes >= c->options.window.bytes_max || (full > 0 && full == c->partition_count);
     if (!c->is_paused && is_enough)
         c->is_paused = c->subscriber->ops->pause(c->subscriber, OW_NULL_BYTES, 0) == 0;
-    else if (c->is_paused && has_eased)
+    else if (c->is_paused && has_eased(c))
         c->is_paused = c->subscriber->ops->resume(c->subscriber, OW_NULL_BYTES, 0) != 0;
     for (size_t i = 0; !c->is_paused && i < c->partition_count; i++) {
         struct ow_consumer_partition *p = c->partitions[i];
-        bool is_half = p->window.count <= p->window.limits.count_max / 2;
         struct ow_bytes topic = ow_bytes_of(p->topic);
         if (!p->is_paused && is_full(p))
             p->is_paused = c->subscriber->ops->pause(c->subscriber, topic, (uint32_t)p->partition) == 0;
-        else if (p->is_paused && is_half)
+        else if (p->is_paused && is_half_done(p))
             p->is_paused = c->subscriber->ops->resume(c->subscriber, topic, (uint32_t)p->partition) != 0;
     }
 }
@@ -302,6 +326,25 @@ static const char *flaw_of_id(struct ow_bytes id)
         if ((unsigned char)id.data[i] < ' ' || id.data[i] == 0x7f)
             return "its id has a control character";
     return NULL;
+}
+
+/* It goes by another id, and its letter shows the one that it came with. A subscriber may have taken that header away.
+ */
+static int keep_bad_id(struct ow_consumer *c, struct ow_message *m, struct ow_error *err)
+{
+    for (size_t i = 0; i < m->header_count; i++)
+        if (ow_bytes_is(m->headers[i].name, "id") && ow_bytes_equal(m->headers[i].value, m->id))
+            return 0;
+    struct ow_header *grown = reallocarray(c->headers, m->header_count + 1, sizeof *grown);
+    if (!grown)
+        return ow_error_set(err, OW_ENOMEM, "out of memory for %zu headers", m->header_count + 1);
+    c->headers = grown;
+    grown[0] = (struct ow_header){OW_BYTES("id"), m->id};
+    if (m->header_count > 0)
+        memcpy(grown + 1, m->headers, m->header_count * sizeof *grown);
+    m->headers = grown;
+    m->header_count++;
+    return 0;
 }
 
 /* The id that the inbox knows it by. */
@@ -334,6 +377,9 @@ static int name_record(struct ow_consumer *c, struct ow_record *record, struct o
         if (!flaw)
             return 0;
         m->defect = m->defect.data ? m->defect : ow_bytes_of(flaw);
+        int r = keep_bad_id(c, m, err);
+        if (r < 0)
+            return r;
     }
     ow_buf_clear(&c->scratch);
     ow_buf_add_bytes(&c->scratch, m->topic);
@@ -410,7 +456,7 @@ int ow_consumer_read_letters(struct ow_consumer *c, struct ow_error *err)
 {
     int64_t now = ow_consumer_now_ms(c);
     if (!c->inbox || !c->options.keeps_letters || !ow_consumer_is_open(c, OW_SIDE_INBOX) || c->is_draining ||
-        now < c->replay_due_ms)
+        c->is_held || now < c->replay_due_ms)
         return 0;
     int r = c->replays ? 0 : new_partition(c, OW_NULL_BYTES, -1, &c->replays, err);
     if (r < 0)

@@ -23,9 +23,10 @@ struct ow_consumer_call {
     struct ow_slot *slot;
     struct ow_record record;
     struct ow_task task;
-    int64_t letter; /* the number of the letter that it is replayed from; 0 */
-    bool is_parked; /* FAILED … ASIDE: because of a message before it */
-    bool is_probe;  /* of the breaker, half open */
+    int64_t letter;   /* the number of the letter that it is replayed from; 0 */
+    bool is_parked;   /* FAILED … ASIDE: because of a message before it */
+    bool is_probe;    /* of the breaker, half open */
+    int64_t until_ms; /* of the breaker, when it began: which opening it probes */
     uint32_t generation, next_free;
     struct ow_message **emitted; /* owned */
     size_t emitted_count;
@@ -64,6 +65,8 @@ void ow_consumer_finish(struct ow_consumer *consumer, struct ow_consumer_call *c
 void ow_consumer_put_back(struct ow_consumer *consumer, struct ow_consumer_call *call, int64_t due_ms, bool counts);
 /* A failed attempt: back off, or set aside. */
 void ow_consumer_failed(struct ow_consumer *consumer, struct ow_consumer_call *call, const struct ow_outcome *outcome);
+/* If it is a probe of the breaker, nothing will come of it. */
+void ow_consumer_give_up(struct ow_consumer *consumer, struct ow_consumer_call *call);
 /* Forgets everything that was taken of this partition. */
 void ow_consumer_forget(struct ow_consumer *consumer, struct ow_consumer_partition *partition);
 
@@ -94,6 +97,8 @@ void ow_consumer_tell(struct ow_consumer *consumer, enum ow_consumer_event event
 /* --- consumer_partition.c: reading, settling, partitions that come and go ------------------------------------ */
 
 ow_subscriber_listener ow_consumer_on_partition;
+/* Reading was held back, and need not be any more: the next step goes on with it. */
+bool ow_consumer_may_resume(const struct ow_consumer *consumer);
 int ow_consumer_read(struct ow_consumer *consumer, struct ow_error *err);
 int ow_consumer_read_letters(struct ow_consumer *consumer, struct ow_error *err);
 int ow_consumer_settle(struct ow_consumer *consumer, bool at_once, struct ow_error *err);

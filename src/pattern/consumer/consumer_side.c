@@ -34,8 +34,7 @@ static void put_back_calls(struct ow_consumer *c, enum ow_consumer_side side)
     for (uint32_t i = 0; i < c->options.in_flight; i++) {
         struct ow_consumer_call *call = &c->calls[i];
         if (side == OW_SIDE_HANDLER && call->state == OW_CALL_RUNNING) {
-            if (call->is_probe)
-                ow_breaker_gave_up(&c->breaker);
+            ow_consumer_give_up(c, call);
             ow_consumer_put_back(c, call, now, false);
         } else if (side == OW_SIDE_LETTERS && call->state == OW_CALL_SENT)
             call->state = OW_CALL_FAILED;

@@ -276,3 +276,16 @@ bool ow_relay_is_idle(const struct ow_relay *relay)
     return relay->is_dry && relay->source_is_open && relay->broker_is_open &&
            (!relay->source->ops->is_at_end || relay->source->ops->is_at_end(relay->source));
 }
+
+void ow_relay_look(const struct ow_relay *relay, struct ow_relay_view *ret)
+{
+    const struct ow_message *oldest = ow_window_oldest(&relay->window);
+    bool is_open = relay->source_is_open && relay->broker_is_open;
+    *ret = (struct ow_relay_view){.is_standing_by = relay->is_standing_by,
+                                  .has_trouble = relay->has_trouble && (!is_open || oldest),
+                                  .is_working = is_open,
+                                  .messages = relay->window.count + relay->confirming_count,
+                                  .bytes = relay->window.bytes,
+                                  .retained_bytes = relay->source_is_open ? relay->source->retained_bytes - 1 : -1,
+                                  .oldest_ms = oldest ? oldest->time_ms : 0};
+}

@@ -126,4 +126,14 @@ void ow_relay_drain(struct ow_relay *relay);
 /* Nothing is in the window or waits to be confirmed, and the source had nothing more (or is not asked). */
 bool ow_relay_is_idle(const struct ow_relay *relay);
 
+struct ow_relay_view {
+    bool is_standing_by;
+    bool has_trouble;         /* a side is closed after a failure, or what is in flight is held up by one */
+    bool is_working;          /* both sides are open */
+    uint64_t messages, bytes; /* in flight: read, and not confirmed or not even accepted */
+    int64_t retained_bytes;   /* the log that the database keeps for this relay; -1: not known, or there is none */
+    int64_t oldest_ms;        /* the time of the oldest message in the window, wall clock; 0: it is empty */
+};
+void ow_relay_look(const struct ow_relay *relay, struct ow_relay_view *ret);
+
 #endif

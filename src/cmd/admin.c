@@ -1,0 +1,68 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "cmd/admin.h"
+
+#include "base/units.h"
+
+static void start_http(struct ow_admin *a)
+{
+    struct ow_error err = {0};
+    a->api.board = a->board;
+    if (a->api.process.start_ms == 0)
+        a->api.process = (struct ow_metrics_process){OW_VERSION, OW_PRESET, ow_clock_wall_ms(), 0};
+    a->api.list_letters = ow_admin_list_letters;
+    a->api.show_letter = ow_admin_show_letter;
+    a->api.replay_letter = ow_admin_replay_letter;
+    a->api.discard_letter = ow_admin_discard_letter;
+    a->api.letters_context = a;
+    if (ow_http_start(&a->config->admin, ow_api_serve, &a->api, &a->http, &err) < 0)
+        ow_log(OW_LOG_WARN, "no admin API; all else works on", "error", err.text, NULL);
+    else
+        ow_log(OW_LOG_INFO, "admin API", "listen", ow_http_address(a->http), NULL);
+}
+
+void ow_admin_stop(struct ow_admin *a)
+{
+    ow_http_stop(a->http);
+    ow_alerts_stop(a->alerts);
+    a->http = NULL;
+    a->alerts = NULL;
+}
+
+void ow_admin_done(struct ow_admin *a)
+{
+    ow_admin_stop(a);
+    ow_board_free(a->board);
+    ow_buf_done(&a->what);
+    a->board = NULL;
+}
+
+void ow_admin_has_started(struct ow_admin *a)
+{
+    atomic_store(&a->api.has_started, true);
+}
+
+bool ow_admin_configure(struct ow_admin *a, const struct ow_config *config)
+{
+    struct ow_error err = {0};
+    OW_CLEANUP(ow_buf_done) struct ow_buf what = {0};
+    ow_config_describe_admin(config, &what);
+    if (!what.has_failed && a->config && ow_bytes_equal(ow_buf_bytes(&what), ow_buf_bytes(&a->what)))
+        return false;
+    ow_admin_stop(a);
+    a->config = config;
+    ow_buf_done(&a->what);
+    a->what = what;
+    what = (struct ow_buf){0};
+    bool is_wanted = config->admin.listen || config->alert_count > 0;
+    if (is_wanted && !a->board)
+        atomic_store(&a->api.has_started, false);
+    if (is_wanted && !a->board && ow_board_new(&a->board, &err) < 0)
+        ow_log(OW_LOG_WARN, "no admin API; all else works on", "error", err.text, NULL);
+    if (!a->board)
+        return true;
+    if (config->admin.listen)
+        start_http(a);
+    if (config->alert_count > 0 && ow_alerts_start(config, a->board, &a->alerts, &err) < 0)
+        ow_log(OW_LOG_WARN, "no alerts; all else works on", "error", err.text, NULL);
+    return true;
+}
