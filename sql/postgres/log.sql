@@ -13,11 +13,17 @@ SELECT plugin, coalesce(database, ''), active_pid, confirmed_flush_lsn, to_jsonb
        to_jsonb(s) ->> 'invalidation_reason'
 FROM pg_replication_slots s WHERE slot_name = $1::text;
 
+-- How much of the log the server keeps for the slot; NULL: none, or it is lost.
+-- name: retained
+SELECT pg_wal_lsn_diff(CASE WHEN pg_is_in_recovery() THEN pg_last_wal_replay_lsn() ELSE pg_current_wal_lsn() END,
+                       restart_lsn)::bigint
+FROM pg_replication_slots WHERE slot_name = $1::text;
+
 -- name: wal_level
 SELECT current_setting('wal_level');
 
 -- What a DBA has to run so that this role can read the log: one line, or NULL. $1, $2: schemas and names of the outbox
--- tables (by message: none); $3: the publication; $4: the slot. What the role can make by itself is left to it.
+-- tables (by message: none); $3: the publication; $4: the slot; $5: what is published. What the role can make by itself is left to it.
 -- name: missing_rights
 WITH me AS (
     SELECT current_user::text AS role, current_database()::text AS database,
@@ -54,8 +60,8 @@ WITH me AS (
     UNION ALL
     SELECT 5, CASE WHEN cardinality($1::text[]) = 0
                    THEN format('CREATE PUBLICATION %I WITH (publish = ''insert'')', $3::text)
-                   ELSE format('CREATE PUBLICATION %I FOR TABLE %s WITH (publish = ''insert''%s)', $3::text,
-                               (SELECT string_agg(format('%I.%I', schema, name), ', ' ORDER BY number) FROM given),
+                   ELSE format('CREATE PUBLICATION %I FOR TABLE %s WITH (publish = %L%s)', $3::text,
+                               (SELECT string_agg(format('%I.%I', schema, name), ', ' ORDER BY number) FROM given), $5::text,
                                CASE WHEN EXISTS (SELECT FROM given WHERE relkind = 'p')
                                     THEN ', publish_via_partition_root = true' ELSE '' END) END
     FROM me WHERE NOT has_publication AND (has_schema OR (SELECT bool_or(NOT is_ours) FROM given))
@@ -96,7 +102,8 @@ SELECT b.type, t.typname, CASE WHEN t.typcategory = 'A' THEN t.typelem ELSE 0 EN
        (SELECT string_agg(l.enumlabel, ',' ORDER BY l.enumsortorder) FROM pg_enum l WHERE l.enumtypid = coalesce(e.oid, t.oid)),
        coalesce(a.attnotnull, false) OR coalesce(p.oid IS NOT NULL, false),
        CASE WHEN a.attidentity = '' AND coalesce(to_jsonb(a) ->> 'attgenerated', '') = '' -- from 12 on
-            THEN pg_get_expr(d.adbin, d.adrelid) END
+            THEN pg_get_expr(d.adbin, d.adrelid) END,
+       coalesce(array_position(k.columns, a.attnum), 0)
 FROM given g
 JOIN base b ON b.number = g.number
 LEFT JOIN pg_type t ON t.oid = b.type
@@ -106,21 +113,40 @@ LEFT JOIN pg_class c ON c.relname = $2::text
 LEFT JOIN pg_attribute a ON a.attrelid = c.oid AND a.attname = g.name AND a.attnum > 0 AND NOT a.attisdropped
 LEFT JOIN pg_constraint p ON p.conrelid = c.oid AND p.contype = 'p' AND a.attnum = ANY (p.conkey)
 LEFT JOIN pg_attrdef d ON d.adrelid = c.oid AND d.adnum = a.attnum
+LEFT JOIN LATERAL (
+    -- the primary key, or else the first unique index of columns alone
+    SELECT (SELECT array_agg(u.key ORDER BY u.number) FROM unnest(i.indkey::smallint[]) WITH ORDINALITY AS u (key, number)
+            WHERE u.number <= coalesce((to_jsonb(i) ->> 'indnkeyatts')::integer, i.indnatts)) AS columns
+    FROM pg_index i JOIN pg_class x ON x.oid = i.indexrelid
+    WHERE i.indrelid = c.oid AND i.indisunique AND i.indisvalid AND i.indpred IS NULL AND i.indexprs IS NULL
+    ORDER BY i.indisprimary DESC, x.relname LIMIT 1
+) k ON true
 ORDER BY g.number;
 
 -- name: find_publication
-SELECT p.pubinsert, to_jsonb(p) ->> 'pubviaroot',
+SELECT p.pubinsert AND ($4::text = 'insert' OR (p.pubupdate AND p.pubdelete)), to_jsonb(p) ->> 'pubviaroot',
        EXISTS (SELECT FROM pg_publication_tables t
                WHERE t.pubname = p.pubname AND t.schemaname = $2::text AND t.tablename = $3::text)
 FROM pg_publication p WHERE p.pubname = $1::text;
 
 -- The statement that makes it, with every name quoted. $2, $3: schemas and names of the tables. $4: one of them is
--- partitioned.
+-- partitioned. $5: what it publishes.
 -- name: publication_of_tables
-SELECT format('CREATE PUBLICATION %I FOR TABLE %s WITH (publish = ''insert''%s)', $1::text,
+SELECT format('CREATE PUBLICATION %I FOR TABLE %s WITH (publish = %L%s)', $1::text,
               (SELECT string_agg(format('%I.%I', schema, name), ', ' ORDER BY number)
-               FROM unnest($2::text[], $3::text[]) WITH ORDINALITY AS u (schema, name, number)),
+               FROM unnest($2::text[], $3::text[]) WITH ORDINALITY AS u (schema, name, number)), $5::text,
               CASE WHEN $4::boolean THEN ', publish_via_partition_root = true' ELSE '' END);
+
+-- Whoever publishes UPDATE and DELETE of a table that says not what names its rows makes them fail: one such table, and
+-- the statement that helps.
+-- name: table_without_identity
+SELECT format('%I.%I', u.schema, u.name), format('ALTER TABLE %I.%I REPLICA IDENTITY FULL', u.schema, u.name)
+FROM unnest($1::text[], $2::text[]) WITH ORDINALITY AS u (schema, name, number)
+JOIN pg_namespace n ON n.nspname = u.schema
+JOIN pg_class c ON c.relnamespace = n.oid AND c.relname = u.name
+WHERE c.relreplident = 'n' OR (c.relreplident = 'd'
+    AND NOT EXISTS (SELECT FROM pg_index i WHERE i.indrelid = c.oid AND i.indisprimary))
+ORDER BY u.number LIMIT 1;
 
 -- Logical messages belong to no table, but the plugin wants a publication that is there.
 -- name: publication_of_nothing

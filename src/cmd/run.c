@@ -77,6 +77,7 @@ static void describe_relay(const struct ow_config_relay *relay, struct ow_buf *t
                   relay->limits.payload_bytes_max, relay->window.count_max, relay->window.bytes_max);
     ow_buf_printf(to, "%d|%s|%s|%s|%u|", (int)relay->by, relay->table ? relay->table : "",
                   relay->slot ? relay->slot : "", relay->publication ? relay->publication : "", relay->prune);
+    ow_buf_printf(to, "%s|", relay->changes ? relay->changes : "");
     ow_buf_printf(to, "%u|%s|", relay->snapshot, relay->start_after ? relay->start_after : "");
     ow_config_describe_shape(relay, to);
     ow_buf_printf(to, "%" PRId64 "|%" PRId64 "|%g|%g|%u", relay->retry.initial_ms, relay->retry.max_ms,
@@ -244,6 +245,7 @@ static void reload(void *context)
             ow_log(OW_LOG_ERROR, "cannot start", entry.relay ? "relay" : "consumer", name_of(&entry), "error", err.text,
                    NULL);
     }
+    ow_admin_has_started(&runner->admin);
     drop_configs(runner);
     ow_log(OW_LOG_INFO, "configuration read again", "file", runner->path, NULL);
 }

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "codec/debezium_convert.h"
+#include "codec/debezium_event.h"
 #include "codec/debezium_message.h"
 #include "codec/debezium_plan.h"
 #include "codec/debezium_regex.h"
@@ -463,5 +464,23 @@ int ow_debezium_pass(struct ow_debezium *router, const struct ow_debezium_messag
     int r = is_in < 0    ? is_in
             : is_out < 0 ? is_out
                          : ow_dbz_message_convert(&router->options, &router->arena, message, ret, &why);
+    return finish(router, ret, r, &why, err);
+}
+
+int ow_debezium_change(struct ow_debezium *router, const struct ow_row *row, int64_t now_us,
+                       struct ow_debezium_record *ret, struct ow_error *err)
+{
+    *ret = (struct ow_debezium_record){.partition = -1, .headers = router->headers};
+    bool is_left_out = row->op == OW_ROW_TRUNCATE || (row->op == OW_ROW_GONE && !router->options.marks_deletes);
+    if (is_left_out) {
+        ret->outcome = OW_DEBEZIUM_DROPPED;
+        return 0;
+    }
+    ow_dbz_arena_reset(&router->arena);
+    const struct ow_dbz_plan *plan;
+    struct ow_error why = {0};
+    int r = ow_dbz_plans_find(&router->plans, row->table, &router->options, &plan, &why);
+    if (r == 0)
+        r = ow_dbz_event_convert(&router->options, &router->arena, plan, row, now_us, router->headers, ret, &why);
     return finish(router, ret, r, &why, err);
 }

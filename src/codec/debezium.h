@@ -64,4 +64,9 @@ struct ow_debezium_message {
 int ow_debezium_pass(struct ow_debezium *router, const struct ow_debezium_message *message,
                      struct ow_debezium_record *ret, struct ow_error *err) OW_MUST_CHECK;
 
+/* A row of a table that is no outbox (row->change is there), as a change event: to the topic
+   <topic.prefix>.<schema>.<table>. `now_us` is what the event says of the time of its writing. */
+int ow_debezium_change(struct ow_debezium *router, const struct ow_row *row, int64_t now_us,
+                       struct ow_debezium_record *ret, struct ow_error *err) OW_MUST_CHECK;
+
 #endif

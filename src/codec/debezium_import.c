@@ -41,6 +41,8 @@ static const char *const connector_options[] = {
     "money.fraction.digits",
     "message.prefix.include.list",
     "message.prefix.exclude.list",
+    "tombstones.on.delete",
+    "unavailable.value.placeholder",
 };
 
 /* Values that Debezium takes and we do not. */
@@ -272,8 +274,6 @@ static const char *const needless[] = {
     "errors.",
     "quarkus.",
     "debezium.source.offset.",
-    "debezium.source.tombstones.on.delete",
-    "tombstones.on.delete",
     "debezium.source.heartbeat.",
     "heartbeat.",
     "debezium.source.snapshot.isolation.mode",

@@ -227,34 +227,52 @@ static bool plain_table(struct ow_dbz_arena *arena, struct ow_bytes item, struct
     return text && !memchr(text, '\\', size);
 }
 
-static int write_tables(struct ow_import *in, struct ow_error *err)
+/* One line of tables: those that the router is for, or the others. */
+static int write_list(struct ow_import *in, const char *key, bool wants_outboxes, size_t *ret_count,
+                      struct ow_error *err)
 {
     struct ow_buf *to = &in->to->yaml;
     struct ow_bytes list = source(in, "table.include.list"), item, table;
     size_t count = 0;
-    ow_buf_add_text(to, "      outbox: \"");
     while (ow_import_next_item(&list, &item)) {
-        bool is_ours = false;
+        bool is_routed_there = false;
         if (!plain_table(&in->properties.arena, item, &table)) {
-            ow_import_lose_bytes(in, item, "table.include.list: an expression; name the tables");
+            if (wants_outboxes)
+                ow_import_lose_bytes(in, item, "table.include.list: an expression; name the tables");
             continue;
         }
-        int r = is_routed(in, table, &is_ours, err);
+        int r = is_routed(in, table, &is_routed_there, err);
         if (r != 0)
             return r;
-        if (!is_ours) {
-            ow_import_lose_bytes(in, table, "change events of a table that is no outbox are not carried over");
+        if (is_routed_there != wants_outboxes)
             continue;
-        }
-        ow_buf_add_text(to, count++ > 0 ? ", " : "");
+        if (count++ > 0)
+            ow_buf_add_text(to, ", ");
+        else
+            ow_buf_printf(to, "      %s: \"", key);
         ow_import_add_scalar(in, to, table, false);
     }
-    if (count == 0) {
-        ow_buf_add_text(to, "public.outbox");
-        ow_import_lose(in, "table.include.list", "names no table; public.outbox is taken");
-    }
-    ow_buf_add_text(to, "\"\n");
+    if (count > 0)
+        ow_buf_add_text(to, "\"\n");
+    *ret_count = count;
     return 0;
+}
+
+static int write_tables(struct ow_import *in, struct ow_error *err)
+{
+    size_t count, changes;
+    int r = write_list(in, "outbox", true, &count, err);
+    if (r == 0 && count == 0) {
+        ow_buf_add_text(&in->to->yaml, "      outbox: \"public.outbox\"\n");
+        ow_import_lose(in, "table.include.list", "names no table of the router; public.outbox is taken");
+    }
+    if (r == 0)
+        r = write_list(in, "changes", false, &changes, err);
+    struct ow_bytes skipped = source(in, "skipped.operations");
+    if (r == 0 && changes > 0 && skipped.data && !ow_bytes_is(skipped, "t"))
+        ow_import_lose(in, "skipped.operations",
+                       "not carried over: every INSERT, UPDATE and DELETE is published, and no TRUNCATE");
+    return r;
 }
 
 /* Whether rows that are there before the slot is made are published. */

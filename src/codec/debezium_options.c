@@ -86,6 +86,10 @@ const struct ow_debezium_option ow_debezium_option_table[] = {
     NOTHING("tracing.span.context.field", "Has no effect: spans are not made."),
     NOTHING("tracing.operation.name", "Has no effect: spans are not made."),
     NOTHING("tracing.with.context.field.only", "Has no effect: spans are not made."),
+    BOOLEAN("tombstones.on.delete", "true", marks_deletes,
+            "Change events: whether a null value follows the event of a DELETE."),
+    TEXT("unavailable.value.placeholder", "__debezium_unavailable_value", unavailable,
+         "Change events: what stands for a large value that an UPDATE has not touched."),
     TEXT("message.prefix.include.list", NULL, message_includes,
          "Expressions, separated by commas: of logical messages only those whose prefix one of them matches."),
     TEXT("message.prefix.exclude.list", NULL, message_excludes, "Likewise, those are left out."),
@@ -108,7 +112,8 @@ const struct ow_debezium_option ow_debezium_option_table[] = {
               "BinaryDataConverter: what writes a key that is no bytes."),
     BOOLEAN("key.converter.delegate.converter.type.schemas.enable", "true", key.delegate_has_schemas,
             "Whether it writes the schema too."),
-    NOTHING("key.converter.replace.null.with.default", "Has no effect: the router itself takes the default."),
+    BOOLEAN("key.converter.replace.null.with.default", "true", key.fills_nulls,
+            "Change events: a default in the place of a NULL. The router itself takes the default."),
     CONVERTER("value.converter", "org.apache.kafka.connect.storage.StringConverter", value.kind,
               "How the value is written: the name of a class."),
     BOOLEAN("value.converter.schemas.enable", "true", value.has_schemas,
@@ -119,7 +124,8 @@ const struct ow_debezium_option ow_debezium_option_table[] = {
               "BinaryDataConverter: what writes a value that is no bytes."),
     BOOLEAN("value.converter.delegate.converter.type.schemas.enable", "true", value.delegate_has_schemas,
             "Whether it writes the schema too."),
-    NOTHING("value.converter.replace.null.with.default", "Has no effect: the router itself takes the default."),
+    BOOLEAN("value.converter.replace.null.with.default", "true", value.fills_nulls,
+            "Change events: a default in the place of a NULL. The router itself takes the default."),
     CONVERTER("header.converter", "org.apache.kafka.connect.storage.SimpleHeaderConverter", header.kind,
               "How headers are written: the name of a class."),
     BOOLEAN("header.converter.schemas.enable", "true", header.has_schemas,
@@ -263,8 +269,8 @@ int ow_debezium_options_copy(const struct ow_debezium_options *from, struct ow_d
 
 static void describe_converter(const struct ow_dbz_converter *c, struct ow_buf *to)
 {
-    ow_buf_printf(to, "%d %d %d %d %d|", c->kind, c->delegate, c->has_schemas, c->delegate_has_schemas,
-                  c->has_numeric_decimals);
+    ow_buf_printf(to, "%d %d %d %d %d %d|", c->kind, c->delegate, c->has_schemas, c->delegate_has_schemas,
+                  c->has_numeric_decimals, c->fills_nulls);
 }
 
 void ow_debezium_options_describe(const struct ow_debezium_options *options, struct ow_buf *to)
@@ -275,6 +281,7 @@ void ow_debezium_options_describe(const struct ow_debezium_options *options, str
             ow_buf_printf(to, "%s=%s|", option->name, *text_of(&o, option));
     ow_buf_printf(to, "%d %d %d %d %d %d %d|", o.invalid_operation, o.naming, o.is_missing_ignored, o.has_tombstones,
                   o.expands_json, o.null_is_bytes, o.empty_array_is_strings);
+    ow_buf_printf(to, "%d|", o.marks_deletes);
     ow_buf_printf(to, "%d %d %d %d %d %d %d|", o.modes.decimal, o.modes.time, o.modes.binary, o.modes.hstore_is_map,
                   o.modes.interval_is_text, o.modes.has_unknown_types, o.modes.money_digits);
     describe_converter(&o.key, to);

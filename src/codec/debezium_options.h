@@ -25,6 +25,7 @@ struct ow_dbz_converter {
     int32_t delegate; /* of BINARY, for what is no bytes; -1: none */
     bool has_schemas, delegate_has_schemas;
     bool has_numeric_decimals;
+    bool fills_nulls; /* of change events: a default in the place of a NULL */
 };
 
 enum ow_dbz_placement_kind { OW_DBZ_PLACED_IN_HEADER, OW_DBZ_PLACED_IN_ENVELOPE, OW_DBZ_PLACED_AS_PARTITION };
@@ -42,6 +43,8 @@ struct ow_debezium_options {
     char *timestamp, *schema_version;          /* NULL: not set */
     char *additional_placement;                /* NULL: none */
     char *message_includes, *message_excludes; /* expressions for prefixes of messages; NULL: none */
+    char *unavailable;                         /* what stands for a value that is not in the log */
+    bool marks_deletes;                        /* a tombstone behind the event of a DELETE */
     char *route_by, *topic_regex, *topic_replacement;
     int32_t invalid_operation;
     int32_t naming; /* enum ow_dbz_naming */

@@ -30,6 +30,44 @@ static size_t find_column(const struct ow_dbz_plan *plan, const struct ow_row_ta
     return OW_DBZ_NO_COLUMN;
 }
 
+/* A schema with room for every column, and its name for consumers. */
+static struct ow_dbz_schema *event_schema(struct ow_dbz_arena *arena, const struct ow_row_table *table,
+                                          const char *prefix, const char *what, bool is_optional)
+{
+    struct ow_dbz_schema *schema = ow_dbz_schema_new(arena, OW_DBZ_STRUCT, is_optional);
+    schema->name = ow_dbz_printf(arena, "%s.%.*s.%.*s.%s", prefix, OW_PRINT(table->schema), OW_PRINT(table->name),
+                                 what);
+    schema->fields = ow_dbz_alloc_array(arena, table->column_count + 1, sizeof(*schema->fields));
+    return schema;
+}
+
+static void add_field(struct ow_dbz_plan *plan, const struct ow_row_table *table, struct ow_dbz_schema *schema,
+                      size_t *columns, size_t index)
+{
+    columns[schema->field_count] = index;
+    schema->fields[schema->field_count++] = (struct ow_dbz_field){ow_dbz_copy(&plan->arena, table->columns[index].name),
+                                                                  plan->columns[index].schema};
+}
+
+/* What change events look like: columns of unknown types are not in them; a key has its own order. */
+static void plan_events(struct ow_dbz_plan *plan, const struct ow_row_table *table, const char *prefix)
+{
+    struct ow_dbz_arena *arena = &plan->arena;
+    struct ow_dbz_schema *row = event_schema(arena, table, prefix, "Value", true);
+    struct ow_dbz_schema *key = event_schema(arena, table, prefix, "Key", false);
+    plan->row_columns = ow_dbz_alloc_array(arena, table->column_count, sizeof(*plan->row_columns));
+    plan->key_columns = ow_dbz_alloc_array(arena, table->column_count, sizeof(*plan->key_columns));
+    for (size_t i = 0; i < table->column_count && !arena->has_failed; i++)
+        if (plan->columns[i].schema)
+            add_field(plan, table, row, plan->row_columns, i);
+    for (uint32_t place = 1; place <= table->column_count && !arena->has_failed; place++)
+        for (size_t i = 0; i < table->column_count; i++)
+            if (table->columns[i].key_place == place && plan->columns[i].schema)
+                add_field(plan, table, key, plan->key_columns, i);
+    plan->row = row;
+    plan->key_schema = key->field_count > 0 ? key : NULL;
+}
+
 static int plan_new(const struct ow_row_table *table, const struct ow_debezium_options *options,
                     struct ow_dbz_plan **ret, struct ow_error *err)
 {
@@ -47,6 +85,8 @@ static int plan_new(const struct ow_row_table *table, const struct ow_debezium_o
         column.default_expression = ow_dbz_copy(arena, column.default_expression);
         ow_dbz_column_init(&plan->columns[i], arena, &column, &options->modes);
     }
+    if (table->has_changes && !arena->has_failed)
+        plan_events(plan, table, options->topic_prefix);
     int r = ow_dbz_arena_check(arena, err);
     if (r != 0) {
         plan_free(plan);

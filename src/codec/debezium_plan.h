@@ -16,6 +16,8 @@ struct ow_dbz_plan {
     size_t id, key, payload, route, timestamp, version, type; /* indexes, or OW_DBZ_NO_COLUMN */
     size_t *placed;                                           /* for each placement */
     bool has_envelope;
+    const struct ow_dbz_schema *row, *key_schema; /* of change events; key_schema NULL: there is no key */
+    size_t *row_columns, *key_columns;            /* which column each of their fields is */
 };
 
 #define OW_DBZ_PLANS_MAX 128

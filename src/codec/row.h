@@ -22,6 +22,7 @@ struct ow_row_column {
     bool is_not_null;          /* NOT NULL, or part of the primary key */
     struct ow_bytes default_expression; /* pg_get_expr(adbin, adrelid); null: no default, or an identity or
                                            generated column */
+    uint32_t key_place;                 /* in the primary key, or else a unique index, from 1; 0: no part of it */
 };
 
 struct ow_row_table {
@@ -29,6 +30,7 @@ struct ow_row_table {
     const struct ow_row_column *columns;
     size_t column_count;
     uint64_t version; /* another number whenever anything of this is another; never the same for two tables */
+    bool has_changes; /* no outbox: its rows come with what is known of each change */
 };
 
 enum ow_row_op {
@@ -38,6 +40,7 @@ enum ow_row_op {
     OW_ROW_DELETE,
     OW_ROW_TRUNCATE, /* no values */
     OW_ROW_MESSAGE,  /* no row at all: a logical message, in `logical` */
+    OW_ROW_GONE,     /* behind a DELETE, of a table whose changes are wanted: what is left of its key */
 };
 
 struct ow_row_logical { /* pg_logical_emit_message() */
@@ -48,11 +51,32 @@ struct ow_row_logical { /* pg_logical_emit_message() */
     int64_t time_us;                   /* when it was committed, or read; microseconds since 1970 */
 };
 
+/* What is known of a change besides the row, of a table that is no outbox: all its changes are wanted. An UPDATE of the
+   key comes as DELETE, GONE and INSERT, all with the rows before and after. */
+struct ow_row_change {
+    const struct ow_bytes *before; /* as values; NULL: not known. Of the key alone the other columns are null */
+    bool is_key_change;
+    const char *snapshot; /* of a SNAPSHOT: which of its rows, "first", "true" …; else NULL */
+    struct ow_bytes database;
+    uint32_t transaction;
+    uint64_t lsn, previous_commit_lsn; /* 0: none was seen */
+    int64_t time_us;                   /* when it was committed, or read; microseconds since 1970 */
+};
+
 struct ow_row {
     enum ow_row_op op;
     const struct ow_row_table *table;
-    const struct ow_bytes *values; /* one for each column; null bytes: NULL */
+    const struct ow_bytes *values; /* one for each column; null bytes: NULL. NULL: of a DELETE there is no row */
     const struct ow_row_logical *logical;
+    const struct ow_row_change *change; /* NULL: of an outbox */
 };
+
+/* In the place of a large value that an UPDATE has not touched, and that is not in the log: told by its place
+   in memory. */
+extern const char ow_row_unchanged[1];
+static inline bool ow_row_is_unchanged(struct ow_bytes value)
+{
+    return value.data == ow_row_unchanged;
+}
 
 #endif

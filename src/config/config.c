@@ -264,6 +264,9 @@ static void check_relay(const struct checking *c)
     if (draft->relay.routes && draft->relay.store && draft->relay.by != OW_RELAY_BY_LOG)
         ow_check_report(&c->at, "to", "tables",
                         "only a relay by log reads several tables; read by log, or leave out tables");
+    if (draft->relay.changes && draft->relay.store && (draft->relay.by != OW_RELAY_BY_LOG || !draft->relay.debezium))
+        ow_check_report(&c->at, "from", "changes",
+                        "changes are read by log and written by `to: debezium:`; say both, or leave out this key");
     if (draft->relay.start_after && draft->relay.store && draft->relay.by == OW_RELAY_BY_POLLING)
         ow_check_report(&c->at, "from", "start_after", "is for a source that is read by log");
     else if (draft->relay.start_after && ow_postgres_log_check_start(draft->relay.start_after, &err) < 0)
@@ -292,6 +295,7 @@ static int read_relay(struct ow_reader *reader, const yaml_node_t *node, struct 
         check_relay(&(struct checking){{reader, node}, &draft, config});
         config->relays[config->relay_count++] = draft.relay;
         draft.relay.name = draft.relay.topic = draft.relay.key = NULL;
+        draft.relay.changes = NULL;
         draft.relay.table = draft.relay.slot = draft.relay.publication = draft.relay.start_after = NULL;
     }
     ow_option_done(ow_relay_options, &draft);
@@ -403,6 +407,7 @@ void ow_config_free(struct ow_config *config)
         free(config->relays[i].topic);
         free(config->relays[i].key);
         free(config->relays[i].table);
+        free(config->relays[i].changes);
         free(config->relays[i].slot);
         free(config->relays[i].publication);
         free(config->relays[i].start_after);

@@ -37,7 +37,7 @@ struct ow_config_route { /* of the rows of one table */
 };
 
 struct ow_config_log { /* what may be said of a source by log or by message; zeroed: nothing */
-    const char *table, *slot, *publication;
+    const char *table, *changes, *slot, *publication;
     uint32_t prune;     /* enum ow_postgres_log_prune */
     bool wants_rows;    /* whole rows, for `to: debezium:` and single tables */
     bool wants_logical; /* and messages of others */
@@ -53,6 +53,7 @@ struct ow_config_relay {
     struct ow_outbox_postgres_options postgres;   /* likewise; the scheme of the store says which counts */
     enum ow_relay_by by;                          /* not AUTO */
     char *table, *slot, *publication;             /* by log; NULL: the usual ones */
+    char *changes;                                /* by log: tables that are no outbox; NULL: none */
     uint32_t prune;                               /* enum ow_postgres_log_prune */
     uint32_t snapshot;                            /* 1: never */
     char *start_after;                            /* by log; NULL: nothing is known */
@@ -67,7 +68,12 @@ struct ow_config_relay {
     uint32_t then; /* enum ow_relay_then */
 };
 
-enum ow_config_handler { OW_CONFIG_HANDLER_NONE, OW_CONFIG_HANDLER_SQL, OW_CONFIG_HANDLER_HTTP };
+enum ow_config_handler {
+    OW_CONFIG_HANDLER_NONE,
+    OW_CONFIG_HANDLER_SQL,
+    OW_CONFIG_HANDLER_HTTP,
+    OW_CONFIG_HANDLER_EXEC
+};
 
 struct ow_config_consumer {
     char *name, *group; /* group NULL: as the name */
@@ -84,6 +90,7 @@ struct ow_config_consumer {
     char **statements; /* owned */
     size_t statement_count;
     struct ow_handler_http_options http;
+    struct ow_handler_exec_options exec;
     uint32_t order; /* enum ow_window_order */
     uint32_t in_flight;
     struct ow_window_limits window;

@@ -27,6 +27,7 @@ static int new_postgres_source(const struct ow_outbox_postgres_options *outbox, 
         .shown = outbox->shown,
         .by_message = by == OW_RELAY_BY_MESSAGE,
         .table = log->table,
+        .changes = log->changes,
         .slot = log->slot,
         .publication = log->publication,
         .prune = log->prune,
@@ -103,6 +104,7 @@ int ow_config_check_delivery(const struct ow_url *broker, bool source_is_log, st
 int ow_config_new_relay_source(const struct ow_config_relay *relay, struct ow_source **ret, struct ow_error *err)
 {
     const struct ow_config_log log = {.table = relay->table,
+                                      .changes = relay->changes,
                                       .slot = relay->slot,
                                       .publication = relay->publication,
                                       .prune = relay->prune,

@@ -25,6 +25,8 @@ struct shaper {
 static int make_record(struct ow_debezium *router, const struct ow_row *row, struct ow_debezium_record *ret,
                        struct ow_error *err)
 {
+    if (row->change)
+        return ow_debezium_change(router, row, ow_clock_wall_ms() * 1000, ret, err);
     if (row->op != OW_ROW_MESSAGE)
         return ow_debezium_route(router, row, ret, err);
     const struct ow_debezium_message message = {
@@ -112,7 +114,7 @@ static int shape(void *context, const struct ow_row *row, struct ow_message *m, 
 {
     struct shaper *shaper = context;
     const struct lane *lane = shaper->lanes;
-    while (lane->table && (!row->table || !is_of(lane, row->table)))
+    while (lane->table && (row->change || !row->table || !is_of(lane, row->table)))
         lane++;
     return lane->router ? shape_by_router(shaper, lane->router, row, m, err)
                         : shape_by_templates(shaper, lane, row, m, err);

@@ -48,6 +48,12 @@ static const struct ow_option from_options[] = {
      .help = "The outbox table, as SCHEMA.TABLE; by log any with the columns id, aggregatetype,\n"
              "aggregateid, type and payload, and several as a list: one slot serves them all. Default: ours.",
      RELAY(relay.table)},
+    {.key = "changes",
+     .type = OW_OPTION_WORDS,
+     .sample = "public.orders",
+     .help = "By log, with `to: debezium:`: tables that are no outbox, as SCHEMA.TABLE, one or a list. Every\n"
+             "change of a row is published, as Debezium's connector does without a router.",
+     RELAY(relay.changes)},
     {.key = "by",
      .type = OW_OPTION_CHOICE,
      .fallback = "auto",

@@ -10,10 +10,12 @@
 #include "base/units.h"
 
 enum {
+    BEHIND_MS = 200,               /* who had something to read for so long is behind */
     IDLE_EVERY_MS = 5000,          /* how often a position without a message is offered */
     IDLE_RECORDED_EVERY_MS = 2000, /* likewise, where a broker records it: that costs the database nothing */
     IDLE_ASK_MS = 2000,            /* a server that was silent for so long is asked how far it is */
     ASK_EVERY_MS = 50,             /* how often the server is asked whether this was all */
+    RETAINED_EVERY_MS = 10000,     /* how often the server is asked how much it keeps, where somebody watches */
     STOPPED_MS = 2000,             /* so long without a step, and somebody else may have taken over */
     NOISE_BYTES = 1024,            /* so little written since our own record is no reason for another one, */
     RECORD_BYTES = 32768,          /* unless others wrote meanwhile: more than a record with images of pages */
@@ -80,6 +82,23 @@ static bool is_taken(struct ow_pg_log *log, uint64_t lsn)
     return is_known;
 }
 
+static int take_row_change(struct ow_pg_log *log, const struct ow_pg_layout *layout, const struct ow_pgoutput *change,
+                           uint64_t lsn, struct ow_message *ret, struct ow_error *err)
+{
+    int r = ow_pg_changes_take(log, layout, change, lsn, is_taken(log, lsn), err);
+    return r < 0 ? r : ow_pg_changes_next(log, ret, err);
+}
+
+/* Of an outbox nobody wants to know what was deleted. */
+static int take_delete(struct ow_pg_log *log, const struct ow_pgoutput *change, uint64_t lsn, struct ow_message *ret,
+                       struct ow_error *err)
+{
+    const struct ow_pg_layout *layout = ow_pg_rows_layout(&log->rows, change->row.relation);
+    if (!log->options.changes || !layout || layout->outbox < 0 || !log->rows.outboxes[layout->outbox].has_changes)
+        return 0;
+    return take_row_change(log, layout, change, lsn, ret, err);
+}
+
 /* An insert; where rows are wanted an update too. */
 static int take_row(struct ow_pg_log *log, const struct ow_pgoutput *change, uint64_t lsn, struct ow_message *ret,
                     struct ow_error *err)
@@ -88,6 +107,8 @@ static int take_row(struct ow_pg_log *log, const struct ow_pgoutput *change, uin
     struct ow_pg_tuple rest = change->row.new_row;
     if (log->options.by_message || (layout && layout->outbox < 0))
         return 0;
+    if (layout && log->rows.outboxes[layout->outbox].has_changes)
+        return take_row_change(log, layout, change, lsn, ret, err);
     if (!layout || rest.count != layout->column_count)
         return ow_error_set(err, OW_ECORRUPT, "%s: a row in the log does not fit what the log says of its table",
                             log->shown);
@@ -169,6 +190,8 @@ static int take_change(struct ow_pg_log *log, const struct ow_pgoutput *change, 
         return take_row(log, change, lsn, ret, err);
     case OW_PGOUTPUT_UPDATE:
         return log->options.wants_rows ? take_row(log, change, lsn, ret, err) : 0;
+    case OW_PGOUTPUT_DELETE:
+        return take_delete(log, change, lsn, ret, err);
     case OW_PGOUTPUT_MESSAGE:
         return take_logical(log, change, ret, err);
     default:
@@ -184,6 +207,7 @@ static int put_aside(struct ow_pg_log *log, const struct ow_pgoutput *change, co
     bool is_relation = change->kind == OW_PGOUTPUT_RELATION;
     bool counts = is_relation || (change->kind == OW_PGOUTPUT_INSERT && !log->options.by_message) ||
                   (change->kind == OW_PGOUTPUT_UPDATE && log->options.wants_rows) ||
+                  (change->kind == OW_PGOUTPUT_DELETE && log->options.changes) ||
                   (change->kind == OW_PGOUTPUT_MESSAGE && is_wanted(log, change));
     const struct ow_pg_change kept = {log->stream_xid, change->xid, is_relation, frame->start_lsn, frame->data};
     return counts ? ow_pg_spill_add(&log->spill, &kept, err) : 0;
@@ -273,13 +297,19 @@ static int read_snapshot(struct ow_pg_log *log, struct ow_message *ret, struct o
         if (r == 0)
             continue;
         OW_CRASH_POINT(LOG_MID_SNAPSHOT);
-        if (log->options.wants_rows && !log->snapshot.is_described) {
+        bool is_first = !log->snapshot.is_described;
+        if (log->options.wants_rows && is_first) {
             const struct ow_pg_outbox_table *outbox = &log->rows.outboxes[layout->outbox];
             r = ow_pg_table_describe_result(&log->tables[layout->outbox], &log->side, outbox->schema, outbox->table,
                                             log->snapshot.batch, err);
             if (r < 0)
                 return r;
             log->snapshot.is_described = true;
+        }
+        if (log->rows.outboxes[layout->outbox].has_changes) {
+            ow_pg_changes_of_snapshot(log, is_first, ret);
+            ret->position = position;
+            return 1;
         }
         ow_pg_rows_message(&log->rows, layout, log->snapshot.values, ow_clock_wall_ms(), ret);
         lend_row(log, OW_ROW_SNAPSHOT, layout->outbox, log->snapshot.values, ret);
@@ -299,7 +329,10 @@ static int read_stream(struct ow_pg_log *log, struct ow_message *ret, struct ow_
 {
     for (;;) {
         struct ow_pg_frame frame = {0};
-        int r = log->is_replaying ? replay(log, ret, err) : 0;
+        int r = ow_pg_changes_is_there(&log->changes) ? ow_pg_changes_next(log, ret, err) : 0;
+        if (r != 0)
+            return r;
+        r = log->is_replaying ? replay(log, ret, err) : 0;
         if (r == 0)
             r = ow_pg_replication_next(&log->stream, &frame, err);
         if (r < 0 || log->is_replaying)
@@ -336,6 +369,7 @@ static int log_next(struct ow_source *source, struct ow_message *ret, struct ow_
     if (r != 0 || log->state != OW_PG_STREAMING)
         return r;
     int64_t now = ow_clock_monotonic_ms();
+    log->dry_ms = now;
     if (log->read_lsn < target_of(log) && now >= log->ask_due_ms) {
         log->ask_due_ms = now + ASK_EVERY_MS;
         r = ow_pg_replication_status(&log->stream, true, true, err);
@@ -416,7 +450,7 @@ static const char *log_identity(struct ow_source *source)
 static void log_wait(struct ow_source *source, struct ow_wait *wait)
 {
     struct ow_pg_log *log = ow_pg_log_of(source);
-    if (log->state == OW_PG_SNAPSHOT || log->is_replaying)
+    if (log->state == OW_PG_SNAPSHOT || log->is_replaying || ow_pg_changes_is_there(&log->changes))
         return ow_wait_until(wait, ow_clock_monotonic_ms());
     ow_pg_replication_wait(&log->stream, wait);
     if (log->state == OW_PG_STREAMING && log->read_lsn < target_of(log))
@@ -454,6 +488,22 @@ static int look_whether_stopped(struct ow_pg_log *log, struct ow_error *err)
     return r;
 }
 
+/* Who wants to know is told now and then; what cannot be known is not worth an error. */
+static void look_what_is_retained(struct ow_pg_log *log)
+{
+    int64_t now_ms = ow_clock_monotonic_ms();
+    if (!log->base.is_watched || now_ms < log->retained_due_ms)
+        return;
+    log->retained_due_ms = now_ms + RETAINED_EVERY_MS;
+    log->base.retained_bytes = ow_pg_side_retained(&log->side, log->slot) + 1;
+}
+
+/* There was always more to read, for a while. */
+static bool is_behind(const struct ow_pg_log *log)
+{
+    return log->state == OW_PG_STREAMING && ow_clock_monotonic_ms() - log->dry_ms > BEHIND_MS;
+}
+
 static int log_tend(struct ow_source *source, struct ow_wait *wait, struct ow_error *err)
 {
     struct ow_pg_log *log = ow_pg_log_of(source);
@@ -473,7 +523,9 @@ static int log_tend(struct ow_source *source, struct ow_wait *wait, struct ow_er
     if (r == 0)
         r = ask_the_silent(log, wait, err);
     if (r == 0)
-        r = ow_pg_pruner_tend(&log->pruner, log->track.done, source->hurries, wait, err);
+        r = ow_pg_pruner_tend(&log->pruner, log->track.done, source->hurries, is_behind(log), wait, err);
+    if (r == 0)
+        look_what_is_retained(log);
     ow_wait_until(wait, log->stream.status_due_ms);
     if (ow_pg_track_idle(&log->track, &ignored))
         ow_wait_until(wait, log->idle_due_ms > ow_clock_monotonic_ms() ? log->idle_due_ms : log->stream.status_due_ms);
@@ -489,6 +541,7 @@ static void log_discard(struct ow_source *source)
     for (size_t i = 0; log->tables && i < outboxes; i++)
         ow_pg_table_done(&log->tables[i]);
     free(log->tables);
+    ow_pg_changes_done(&log->changes);
     ow_pg_spill_done(&log->spill);
     ow_pg_track_done(&log->track);
     ow_pg_pruner_done(&log->pruner);
@@ -547,6 +600,10 @@ static int copy_options(struct ow_pg_log *log, const struct ow_postgres_log_opti
     for (size_t i = 0; !options->by_message && i < log->rows.outbox_count; i++)
         if (strcmp(log->rows.outboxes[i].schema, "onewrite") == 0 && strcmp(log->rows.outboxes[i].table, "outbox") == 0)
             log->own_outbox = (int)i;
+    if (r == 0 && options->changes)
+        r = ow_pg_rows_add_changes(&log->rows, options->changes, err);
+    if (r == 0 && options->changes)
+        r = ow_pg_changes_init(&log->changes, err);
     if (r == 0 && !(log->tables = calloc(log->rows.outbox_count, sizeof *log->tables)))
         r = ow_error_set(err, OW_ENOMEM, "out of memory");
     if (r == 0)
@@ -569,6 +626,8 @@ int ow_postgres_log_new(const struct ow_postgres_log_options *options, struct ow
         log_discard(&log->base);
         return r;
     }
+    for (size_t i = 0; i < log->rows.outbox_count; i++)
+        log->tables[i].table.has_changes = log->rows.outboxes[i].has_changes;
     *ret = &log->base;
     return 0;
 }

@@ -38,7 +38,7 @@ static int add_outbox(struct ow_pg_rows *rows, struct ow_bytes name, struct ow_e
     if (behind == 0 || (dot && before == 0) || (dot && memchr(dot + 1, '.', behind)))
         return ow_error_set(err, OW_EINVALID, "\"%.*s\" is no table; write it as schema.table", OW_PRINT(name));
     if (rows->outbox_count == OW_PG_OUTBOXES_MAX)
-        return ow_error_set(err, OW_EINVALID, "more than %d outbox tables; use several relays, each with its own slot",
+        return ow_error_set(err, OW_EINVALID, "more than %d tables; use several relays, each with its own slot",
                             OW_PG_OUTBOXES_MAX);
     struct ow_pg_outbox_table *outbox = &rows->outboxes[rows->outbox_count];
     *outbox = (struct ow_pg_outbox_table){
@@ -47,16 +47,15 @@ static int add_outbox(struct ow_pg_rows *rows, struct ow_bytes name, struct ow_e
     };
     int r = !outbox->schema || !outbox->table ? ow_error_set(err, OW_ENOMEM, "out of memory")
             : is_there(rows, outbox->schema, outbox->table)
-                ? ow_error_set(err, OW_EINVALID, "outbox table %s.%s is named twice", outbox->schema, outbox->table)
+                ? ow_error_set(err, OW_EINVALID, "table %s.%s is named twice", outbox->schema, outbox->table)
                 : 0;
     rows->outbox_count++;
     return r;
 }
 
-int ow_pg_rows_init(struct ow_pg_rows *rows, const char *tables, struct ow_error *err)
+static int add_outboxes(struct ow_pg_rows *rows, const char *tables, struct ow_error *err)
 {
-    *rows = (struct ow_pg_rows){.outboxes = calloc(OW_PG_OUTBOXES_MAX, sizeof *rows->outboxes)};
-    int r = rows->outboxes ? 0 : ow_error_set(err, OW_ENOMEM, "out of memory");
+    int r = 0;
     for (const char *at = tables; r == 0 && at; at = strchr(at, ',')) {
         at += *at == ',';
         at += strspn(at, " ");
@@ -65,9 +64,30 @@ int ow_pg_rows_init(struct ow_pg_rows *rows, const char *tables, struct ow_error
             size--;
         r = add_outbox(rows, (struct ow_bytes){at, size}, err);
     }
+    return r;
+}
+
+int ow_pg_rows_init(struct ow_pg_rows *rows, const char *tables, struct ow_error *err)
+{
+    *rows = (struct ow_pg_rows){.outboxes = calloc(OW_PG_OUTBOXES_MAX, sizeof *rows->outboxes)};
+    int r = rows->outboxes ? add_outboxes(rows, tables, err) : ow_error_set(err, OW_ENOMEM, "out of memory");
     if (r < 0)
         ow_pg_rows_done(rows);
     return r;
+}
+
+int ow_pg_rows_add_changes(struct ow_pg_rows *rows, const char *tables, struct ow_error *err)
+{
+    size_t before = rows->outbox_count;
+    int r = add_outboxes(rows, tables, err);
+    for (size_t i = before; i < rows->outbox_count; i++)
+        rows->outboxes[i].has_changes = true;
+    return r;
+}
+
+bool ow_pg_rows_has_changes(const struct ow_pg_rows *rows)
+{
+    return rows->outbox_count > 0 && rows->outboxes[rows->outbox_count - 1].has_changes; /* they are the last */
 }
 
 void ow_pg_rows_forget(struct ow_pg_rows *rows)

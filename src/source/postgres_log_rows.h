@@ -43,6 +43,7 @@ struct ow_pg_layout {
 
 struct ow_pg_outbox_table {
     char *schema, *table; /* owned */
+    bool has_changes;     /* it is none: every change of it is wanted */
 };
 
 struct ow_pg_rows {
@@ -60,6 +61,9 @@ struct ow_pg_rows {
 
 /* "table" (of the schema public) or "schema.table", and more of them behind commas. */
 int ow_pg_rows_init(struct ow_pg_rows *rows, const char *tables, struct ow_error *err) OW_MUST_CHECK;
+/* Likewise, of tables that are no outbox: every change of theirs is read. NULL: none. */
+int ow_pg_rows_add_changes(struct ow_pg_rows *rows, const char *tables, struct ow_error *err) OW_MUST_CHECK;
+bool ow_pg_rows_has_changes(const struct ow_pg_rows *rows); /* there are such tables */
 void ow_pg_rows_done(struct ow_pg_rows *rows);
 void ow_pg_rows_forget(struct ow_pg_rows *rows); /* the stream begins anew and will describe its tables again */
 

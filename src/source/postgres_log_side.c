@@ -98,6 +98,17 @@ int ow_pg_side_find_slot(struct ow_pg_side *side, const char *slot, struct ow_pg
     return ret->is_lost ? 0 : ow_pg_lsn_parse(ow_bytes_of(text_of(result, 3)), &ret->confirmed, err);
 }
 
+int64_t ow_pg_side_retained(struct ow_pg_side *side, const char *slot)
+{
+    OW_CLEANUP(clear_result) PGresult *result = NULL;
+    struct ow_error ignored;
+    int64_t bytes;
+    if (!side->conn || QUERY(side, ow_sql_pg_log_retained, &result, &ignored, slot) < 0 || PQntuples(result) == 0 ||
+        ow_integer_parse(ow_bytes_of(text_of(result, 0)), 0, INT64_MAX, &bytes, &ignored) < 0)
+        return -1;
+    return bytes;
+}
+
 int ow_pg_side_membership(struct ow_pg_side *side, const char *publication, char ret[16], struct ow_error *err)
 {
     OW_CLEANUP(clear_result) PGresult *result = NULL;
@@ -202,6 +213,12 @@ static int name_tables(const struct ow_pg_rows *rows, struct ow_buf *schemas, st
     return schemas->has_failed || tables->has_failed ? ow_error_set(err, OW_ENOMEM, "out of memory") : 0;
 }
 
+/* What the publication has to have of its tables. */
+static const char *operations_of(const struct ow_pg_rows *rows)
+{
+    return rows && ow_pg_rows_has_changes(rows) ? "insert, update, delete" : "insert";
+}
+
 int ow_pg_side_check_rights(struct ow_pg_side *side, const char *slot, const char *publication,
                             const struct ow_pg_rows *rows, struct ow_error *err)
 {
@@ -210,7 +227,8 @@ int ow_pg_side_check_rights(struct ow_pg_side *side, const char *slot, const cha
     OW_CLEANUP(ow_buf_done) struct ow_buf tables = {0};
     int r = name_tables(rows, &schemas, &tables, err);
     if (r == 0)
-        r = QUERY(side, ow_sql_pg_log_missing_rights, &result, err, schemas.data, tables.data, publication, slot);
+        r = QUERY(side, ow_sql_pg_log_missing_rights, &result, err, schemas.data, tables.data, publication, slot,
+                  operations_of(rows));
     if (r < 0 || PQgetisnull(result, 0, 0))
         return r;
     return ow_error_set(err, OW_EDENIED,
@@ -228,7 +246,23 @@ static int write_statement(struct ow_pg_side *side, const char *publication, con
     int r = name_tables(rows, &schemas, &tables, err);
     return r < 0 ? r
                  : QUERY(side, ow_sql_pg_log_publication_of_tables, ret, err, publication, schemas.data, tables.data,
-                         is_partitioned ? "true" : "false");
+                         is_partitioned ? "true" : "false", operations_of(rows));
+}
+
+static int check_identities(struct ow_pg_side *side, const struct ow_pg_rows *rows, struct ow_error *err)
+{
+    OW_CLEANUP(clear_result) PGresult *result = NULL;
+    OW_CLEANUP(ow_buf_done) struct ow_buf schemas = {0};
+    OW_CLEANUP(ow_buf_done) struct ow_buf tables = {0};
+    int r = name_tables(rows, &schemas, &tables, err);
+    if (r == 0)
+        r = QUERY(side, ow_sql_pg_log_table_without_identity, &result, err, schemas.data, tables.data);
+    if (r < 0 || PQntuples(result) == 0)
+        return r;
+    return ow_error_set(err, OW_EINVALID,
+                        "table %s has no primary key: once its changes are published, UPDATE and DELETE on it would "
+                        "fail; give it one, or run: %s",
+                        text_of(result, 0), text_of(result, 1));
 }
 
 static int make_publication(struct ow_pg_side *side, const char *publication, const struct ow_pg_rows *rows,
@@ -236,7 +270,9 @@ static int make_publication(struct ow_pg_side *side, const char *publication, co
 {
     OW_CLEANUP(clear_result) PGresult *statement = NULL;
     OW_CLEANUP(clear_result) PGresult *result = NULL;
-    int r = write_statement(side, publication, rows, is_partitioned, &statement, err);
+    int r = rows && ow_pg_rows_has_changes(rows) ? check_identities(side, rows, err) : 0;
+    if (r == 0)
+        r = write_statement(side, publication, rows, is_partitioned, &statement, err);
     if (r < 0)
         return r;
     r = ow_postgres_query(side->conn, side->shown, text_of(statement, 0), &result, err);
@@ -248,10 +284,10 @@ static int make_publication(struct ow_pg_side *side, const char *publication, co
 
 /* Of one table: what the publication leaves out of it. 1: there is no publication. */
 static int check_publication(struct ow_pg_side *side, const char *publication, const char *schema, const char *table,
-                             bool is_partitioned, struct ow_error *err)
+                             const char *operations, bool is_partitioned, struct ow_error *err)
 {
     OW_CLEANUP(clear_result) PGresult *result = NULL;
-    int r = QUERY(side, ow_sql_pg_log_find_publication, &result, err, publication, schema, table);
+    int r = QUERY(side, ow_sql_pg_log_find_publication, &result, err, publication, schema, table, operations);
     if (r < 0 || PQntuples(result) == 0)
         return r < 0 ? r : 1;
     if (!*table)
@@ -259,8 +295,8 @@ static int check_publication(struct ow_pg_side *side, const char *publication, c
     if (text_of(result, 0)[0] != 't')
         return ow_error_set(
             err, OW_EINVALID,
-            "publication %s leaves inserts out; a DBA may run: ALTER PUBLICATION \"%s\" SET (publish = 'insert')",
-            publication, publication);
+            "publication %s does not publish %s; a DBA may run: ALTER PUBLICATION \"%s\" SET (publish = '%s')",
+            publication, operations, publication, operations);
     if (is_partitioned && text_of(result, 1)[0] != 't')
         return ow_error_set(
             err, OW_EINVALID,
@@ -278,10 +314,10 @@ static int check_publication(struct ow_pg_side *side, const char *publication, c
 int ow_pg_side_ensure_publication(struct ow_pg_side *side, const char *publication, const struct ow_pg_rows *rows,
                                   bool is_partitioned, struct ow_error *err)
 {
-    int r = rows ? 0 : check_publication(side, publication, "", "", false, err);
+    int r = rows ? 0 : check_publication(side, publication, "", "", "insert", false, err);
     for (size_t i = 0; rows && r == 0 && i < rows->outbox_count; i++)
-        r = check_publication(side, publication, rows->outboxes[i].schema, rows->outboxes[i].table, is_partitioned,
-                              err);
+        r = check_publication(side, publication, rows->outboxes[i].schema, rows->outboxes[i].table, operations_of(rows),
+                              is_partitioned, err);
     return r == 1 ? make_publication(side, publication, rows, is_partitioned, err) : r;
 }
 

@@ -37,6 +37,7 @@ static void close_stream(struct ow_pg_log *log)
         ow_pg_replication_close(&log->stream);
     ow_pg_rows_forget(&log->rows);
     ow_pg_spill_clear(&log->spill);
+    ow_pg_changes_forget(&log->changes);
     log->is_inside = log->is_replaying = log->is_in_stream = false;
 }
 

@@ -8,7 +8,7 @@
 
 #include "sql.h"
 
-enum { TYPE, TYPE_NAME, ELEMENT, MODIFIER, IS_ENUM, LABELS, NOT_NULL, DEFAULT };
+enum { TYPE, TYPE_NAME, ELEMENT, MODIFIER, IS_ENUM, LABELS, NOT_NULL, DEFAULT, KEY_PLACE };
 
 /* The columns as they were named, for the query: three array literals; and the names one after the other. */
 struct named {
@@ -77,6 +77,7 @@ static void read_column(const PGresult *facts, int row, struct ow_bytes name, st
         .labels = cell(facts, row, LABELS),
         .is_not_null = PQgetvalue(facts, row, NOT_NULL)[0] == 't',
         .default_expression = cell(facts, row, DEFAULT),
+        .key_place = (uint32_t)strtoul(PQgetvalue(facts, row, KEY_PLACE), NULL, 10),
     };
 }
 
@@ -117,6 +118,7 @@ static int take(struct ow_pg_table *table, const char *schema, const char *name,
         free(columns);
         return ow_error_set(err, OW_ENOMEM, "out of memory");
     }
+    bool has_changes = table->table.has_changes;
     ow_pg_table_done(table);
     table->text = named->text;
     named->text = (struct ow_buf){0};
@@ -131,6 +133,7 @@ static int take(struct ow_pg_table *table, const char *schema, const char *name,
                                          .name = {table->text.data + schema_at + strlen(schema), strlen(name)},
                                          .columns = columns,
                                          .column_count = count,
+                                         .has_changes = has_changes,
                                          .version = next_version()};
     return 0;
 }

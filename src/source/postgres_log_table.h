@@ -14,7 +14,7 @@
 struct pg_result;
 
 struct ow_pg_table {
-    struct ow_row_table table; /* borrowed texts: of `facts` and `text` */
+    struct ow_row_table table; /* borrowed texts: of `facts` and `text`; has_changes is the caller's, and stays */
     /* private */
     struct ow_row_column *columns;
     struct pg_result *facts;

@@ -81,6 +81,7 @@ struct ow_source {
     /* Set by a log, before its next message is there: it goes on elsewhere, perhaps before the position that a broker
        keeps, which counts no more. The relay makes the broker forget it, and then clears this. */
     bool has_gone_back;
+    bool is_watched;        /* set by whoever wants to know the next: */
     int64_t retained_bytes; /* set by a log, now and then: one more than the bytes of it that the database keeps because
                                of what is not confirmed; 0: not known */
     bool parks;             /* set by the relay before open(): park() will be asked about every message with a key */
@@ -123,7 +124,8 @@ struct ow_postgres_log_options {
     const char *url, *shown; /* a libpq URI with its secrets, and what messages call it */
     bool by_message;         /* logical messages with the prefix "onewrite", in place of a table */
     const char *table;       /* schema.table, and more of them behind commas; NULL: onewrite.outbox */
-    const char *slot;        /* NULL: onewrite_<database>_<log|message> */
+    const char *changes; /* likewise, tables that are no outbox: every change as a row; with wants_rows. NULL: none */
+    const char *slot;    /* NULL: onewrite_<database>_<log|message> */
     const char *publication; /* NULL: onewrite_outbox; for a table of another name that of the slot */
     uint32_t prune;          /* enum ow_postgres_log_prune; rows of another table than onewrite.outbox are left alone */
     bool wants_rows;         /* messages with their rows, UPDATEs too; the columns may be any; not by message */

@@ -175,14 +175,16 @@ static void test_tables(void **state)
     struct ow_debezium_import to;
     import(ROUTER PLACE
            "debezium.source.table.include.list=public.outbox,public.orders,s.outbox,public.x.*\n"
-           "debezium.source.topic.prefix=p\n"
+           "debezium.source.topic.prefix=p\ndebezium.source.skipped.operations=u,t\n"
            "debezium.transforms.outbox.predicate=isOutbox\ndebezium.predicates=isOutbox\n"
            "debezium.predicates.isOutbox.type=org.apache.kafka.connect.transforms.predicates.TopicNameMatches\n"
            "debezium.predicates.isOutbox.pattern=.*\\\\.outbox\n",
            &to);
 #if OW_WITH_PCRE2
     assert_text_has(text_of(&to.yaml), "outbox: \"public.outbox, s.outbox\"");
-    assert_text_has(text_of(&to.lost), "public.orders: change events");
+    assert_text_has(text_of(&to.yaml), "changes: \"public.orders\"");
+    assert_null(strstr(text_of(&to.lost), "public.orders"));
+    assert_text_has(text_of(&to.lost), "skipped.operations: ");
 #endif
     assert_text_has(text_of(&to.lost), "public.x.*: table.include.list");
     ow_debezium_import_done(&to);
