@@ -168,7 +168,7 @@ static int refuse(struct ow_consumer_call *call, struct ow_outcome *outcome)
 static int run_each(struct ow_consumer *c, struct batch *b, struct ow_error *err)
 {
     for (size_t i = 0; i < b->count; i++) {
-        struct ow_consumer_call *call = b->calls[i], *blamed;
+        struct ow_consumer_call *call = b->calls[i], *blamed = NULL;
         struct ow_outcome outcome = {.retry_after_ms = -1};
         int r = call->record.message.defect.data ? refuse(call, &outcome)
                                                  : transact(c, b, i, 1, &blamed, &outcome, err);
