@@ -176,7 +176,6 @@ static int run_each(struct ow_consumer *c, struct batch *b, struct ow_error *err
             return hold_up(c, b, i, err);
         ow_consumer_side_works(c, OW_SIDE_INBOX);
         if (r == 0) {
-            ow_consumer_side_works(c, OW_SIDE_INBOX);
             settle(c, b, i, 1);
             continue;
         }
