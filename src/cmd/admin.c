@@ -54,6 +54,8 @@ bool ow_admin_configure(struct ow_admin *a, const struct ow_config *config)
     a->what = what;
     what = (struct ow_buf){0};
     bool is_wanted = config->admin.listen || config->alert_count > 0;
+    if (is_wanted && !a->board)
+        atomic_store(&a->api.has_started, false);
     if (is_wanted && !a->board && ow_board_new(&a->board, &err) < 0)
         ow_log(OW_LOG_WARN, "no admin API; all else works on", "error", err.text, NULL);
     if (!a->board)

@@ -245,6 +245,7 @@ static void reload(void *context)
             ow_log(OW_LOG_ERROR, "cannot start", entry.relay ? "relay" : "consumer", name_of(&entry), "error", err.text,
                    NULL);
     }
+    ow_admin_has_started(&runner->admin);
     drop_configs(runner);
     ow_log(OW_LOG_INFO, "configuration read again", "file", runner->path, NULL);
 }

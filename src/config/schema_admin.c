@@ -44,7 +44,7 @@ const struct ow_option ow_admin_options[] = {
      .fallback = "64",
      .low = 1,
      .high = 1000,
-     .help = "At a time; further ones wait or are closed.",
+     .help = "At a time; further ones are closed.",
      ADMIN(admin.connections)},
     {.key = "timeout",
      .type = OW_OPTION_DURATION,

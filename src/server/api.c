@@ -155,7 +155,8 @@ static bool is_ready(const struct ow_board_line *line)
 static void readyz(const struct question *q, struct ow_http_answer *answer)
 {
     struct ow_board_view view;
-    bool is_all = atomic_load(&q->api->has_started), is_to_say = q->request->role >= OW_ROLE_READ, has_any = false;
+    bool has_started = atomic_load(&q->api->has_started), is_all = has_started,
+         is_to_say = q->request->role >= OW_ROLE_READ, has_any = false;
     OW_CLEANUP(ow_buf_done) struct ow_buf list = {0};
     if (!read_board(q, &view, answer))
         return;
@@ -172,7 +173,7 @@ static void readyz(const struct question *q, struct ow_http_answer *answer)
     }
     ow_board_view_done(&view);
     answer->status = is_all ? 200 : 503;
-    ow_buf_printf(&answer->body, "{\"status\":\"%s\"", is_all ? "ready" : "not ready");
+    ow_buf_printf(&answer->body, "{\"status\":\"%s\"", is_all ? "ready" : has_started ? "not ready" : "starting");
     if (is_to_say)
         ow_buf_printf(&answer->body, ",\"not_ready\":[%s]", ow_buf_bytes(&list).data);
     ow_buf_add_text(&answer->body, "}\n");

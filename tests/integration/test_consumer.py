@@ -305,3 +305,22 @@ def test_until_end_with_relays_and_consumers_in_one_file(run, bus, tmp_path):
     (tmp_path / config).write_text(text + "relays:\n  - name: orders\n    from: { store: shop }\n    to: { broker: bus }\n")
     assert "handled=3000 repeated=0" in run("run", "--until-end", config).stderr
     assert "handled=0 " in run("run", "--until-end", config).stderr
+
+
+def test_a_record_of_a_dead_letter_topic_is_sent_back(run, bus):
+    """As docs/dead-letters.md says; the inbox has not kept it from coming again."""
+    messages = orders(5)
+    messages[2] = ("order-2", "k2", '{"number": "two"}')
+    bus.pay.execute("CREATE TRIGGER no BEFORE INSERT ON paid WHEN typeof(NEW.number) <> 'integer' BEGIN SELECT RAISE(ABORT, 'no'); END")
+    bus.publish(messages)
+    config = bus.configure(more='dead_letter: { topic: "orders.DLT" }')
+    run("run", "--until-end", config)
+    assert [number for _, number, _ in bus.effects()] != [] and len(bus.effects()) == 4
+    bus.pay.execute("DROP TRIGGER no")
+    lines = run("tail", "journal:bus.db", "--topic", "orders.DLT", "--group", "orders.DLT-back", "--until-end", "-o", "jsonl").stdout
+    record = json.loads(lines)
+    assert record["id"] == "order-2" and "kafka_dlt-exception-message" in record["headers"]
+    record["headers"] = {name: value for name, value in record["headers"].items() if not name.startswith("kafka_")}
+    run("publish", "journal:bus.db", "--topic", "outbox.event.order", "--jsonl", input=json.dumps(record) + "\n")
+    assert "handled=1 " in run("run", "--until-end", config).stderr
+    assert sorted(str(number) for _, number, _ in bus.effects()) == ["0", "1", "3", "4", "two"]

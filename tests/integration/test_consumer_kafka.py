@@ -412,3 +412,40 @@ def test_serialization_failures(run, start, bus, isolation):
     assert wait_for(lambda: bus.database.one("SELECT xact_rollback FROM pg_stat_database WHERE datname = current_database()"), "a conflict", 30)
     assert bus.letters() == [] and bus.database.one("SELECT n FROM totals") == 300 + mine
     must_be_once_and_in_order(bus.effects(), range(300))
+
+
+def test_a_letter_is_changed_and_goes_back_as_new(run, start, bus):
+    """Bytes that are no text, headers of Spring's @RetryableTopic, a history of both kinds."""
+    bus.database.query("CREATE TABLE seen (id text, attempts text, note bytea, payload bytea)")
+    handler = ('{ sql: "insert into seen select ${!id}, ${!headers.retry_topic-attempts}, ${!headers.note}, convert_to(${!payload}, \'UTF8\')" }')
+    binary = b"\xff\x00\xfe"
+    bus.produce([{"headers": [("id", b"a"), ("retry_topic-attempts", b"\0\0\0\3"), ("kafka_exception-message", b"boom"), ("note", b"\0")],
+                  "key": b"\xff", "value": binary},
+                 {"headers": [("id", b"b")], "key": b"\xff", "value": "behind"}])
+    config = bus.configure(handler)
+    process = start("run", config)
+    wait_for(lambda: [letter[:2] for letter in bus.letters()] == [("a", "dead"), ("b", "parked")], "its letter", 60)
+
+    def dlq(action, *arguments, **options):
+        return run("dlq", action, "--store", bus.database.url, "--consumer", "billing", *arguments, **options)
+
+    def show():
+        return json.loads(dlq("show", "a", "-o", "json").stdout)[0]
+
+    before = show()
+    assert "payload_base64" in before and before["key_base64"] == "/w==" and len(before["headers"]) == 3 + (before["headers"][0][0] == "id")
+    (bus.folder / "still bad").write_bytes(b"\xc3\x28")
+    dlq("edit", "a", "--payload", "still bad", "--header", "note=x=y")
+    assert "is dead again" in dlq("replay", "a", "--wait", status=3).stderr
+    after = show()
+    assert after["replays"] == 1 and after["headers"][-1] == ["note", "x=y"] and after["payload_base64"] == "wyg="
+    assert [("edited" in entry, "reason" in entry) for entry in after["history"]] == [(True, False), (False, True)]
+    assert after["history"][0]["edited"]["payload_base64"] == before["payload_base64"]
+    assert json.loads(after["history"][0]["edited"]["headers"]) == before["headers"]
+    dlq("edit", "a", "--payload", "-", input="good")
+    dlq("replay", "--where", "key~", "--where", "state=dead", "--wait")
+    wait_for(lambda: not bus.letters(), "what was behind it", 30)
+    rows = bus.database.query("SELECT id, attempts, note, payload FROM seen ORDER BY id DESC")
+    assert [(row[0], row[1], bytes(row[3])) for row in rows] == [("b", None, b"behind"), ("a", None, b"good")] and bytes(rows[1][2]) == b"x=y"
+    process.terminate()
+    assert process.wait(30) == 0
