@@ -24,6 +24,10 @@ SELECT DISTINCT ON (f.message_id) g.n, 'new',
 FROM fresh f JOIN given g ON g.id = f.message_id
 ORDER BY f.message_id, g.n;
 
+-- From inside an application (libonewrite-postgres).
+-- name: claim_one
+INSERT INTO onewrite.inbox (consumer, message_id) VALUES ($1::text, $2::text) ON CONFLICT DO NOTHING;
+
 -- name: mark
 UPDATE onewrite.inbox SET state = $3::text, handled_at = now() WHERE consumer = $1::text AND message_id = $2::text;
 

@@ -5,45 +5,12 @@
 #include <stdio.h>
 
 #include "base/uuid.h"
+#include "client/failure.h"
 #include "client/outbox_check.h"
 #include "codec/json.h"
 #include "sql.h"
 
 enum { PARAMETER_COUNT = 7, OID_TEXT = 25, OID_BYTEA = 17 };
-
-static int code_of(const char *state)
-{
-    static const struct {
-        const char *prefix;
-        int code;
-    } codes[] = {
-        {"08", OW_EUNREACHABLE}, {"57P", OW_EUNREACHABLE}, {"57014", OW_EBUSY},     {"40", OW_EBUSY},
-        {"55P03", OW_EBUSY},     {"53", OW_EFULL},         {"42501", OW_EDENIED},   {"28", OW_EDENIED},
-        {"42P01", OW_ENOTFOUND}, {"3F000", OW_ENOTFOUND},  {"42883", OW_ENOTFOUND}, {"58", OW_EIO},
-    };
-    for (size_t i = 0; i < sizeof codes / sizeof codes[0]; i++)
-        if (strncmp(state, codes[i].prefix, strlen(codes[i].prefix)) == 0)
-            return codes[i].code;
-    return OW_EINVALID;
-}
-
-/* `whose`: "the outbox" or "the statement". */
-static int fail(PGconn *conn, const PGresult *result, const char *whose, struct ow_error *err)
-{
-    const char *state = result ? PQresultErrorField(result, PG_DIAG_SQLSTATE) : NULL;
-    const char *text = result ? PQresultErrorField(result, PG_DIAG_MESSAGE_PRIMARY) : NULL;
-    if (!state) {
-        text = PQerrorMessage(conn);
-        int code = PQstatus(conn) == CONNECTION_OK ? OW_EIO : OW_EUNREACHABLE;
-        return ow_error_set(err, code, "%s: %.*s", whose, (int)strcspn(text, "\n"), text);
-    }
-    int code = code_of(state);
-    bool is_outbox = strcmp(whose, "the outbox") == 0;
-    return ow_error_set(err, code, "%s: %s%s", whose, text ? text : state,
-                        code == OW_ENOTFOUND && is_outbox ? "; make it with `onewrite init postgres://…`"
-                        : code == OW_EDENIED && is_outbox ? "; a DBA may GRANT onewrite_app to this role"
-                                                          : "");
-}
 
 /* A message, ready to be sent. */
 struct sending {
@@ -102,17 +69,6 @@ static int make_ready(const struct ow_outbox_message *message, struct sending *s
     return ow_buf_check(&s->headers, err);
 }
 
-static int check_idle(PGconn *conn, struct ow_error *err)
-{
-    if (PQstatus(conn) != CONNECTION_OK)
-        return fail(conn, NULL, "the outbox", err);
-    if (PQpipelineStatus(conn) != PQ_PIPELINE_OFF || PQtransactionStatus(conn) == PQTRANS_ACTIVE)
-        return ow_error_set(err, OW_EUSAGE, "the outbox: the connection is busy or in pipeline mode");
-    if (PQtransactionStatus(conn) == PQTRANS_INERROR)
-        return ow_error_set(err, OW_EUSAGE, "the outbox: the transaction has failed already; roll it back");
-    return 0;
-}
-
 static void give_id(const struct ow_outbox_message *message, const struct sending *s, char *ret_id)
 {
     if (!message->id && ret_id)
@@ -124,12 +80,12 @@ int ow_outbox_put_postgres(PGconn *conn, const struct ow_outbox_message *message
     OW_CLEANUP(sending_done) struct sending s = {0};
     int r = make_ready(message, &s, err);
     if (r == 0)
-        r = check_idle(conn, err);
+        r = ow_client_check_idle(conn, "the outbox", err);
     if (r < 0)
         return r;
     PGresult *result = PQexecParams(conn, s.sql, PARAMETER_COUNT, s.types, s.values, s.lengths, s.formats, 0);
     if (PQresultStatus(result) != PGRES_TUPLES_OK)
-        r = fail(conn, result, "the outbox", err);
+        r = ow_client_fail_postgres(conn, result, "the outbox", err);
     PQclear(result);
     if (r == 0)
         give_id(message, &s, ret_id);
@@ -158,7 +114,7 @@ int ow_outbox_exec_postgres(PGconn *conn, const struct ow_outbox_statement *stat
         *ret_result = NULL;
     int r = make_ready(message, &s, err);
     if (r == 0)
-        r = check_idle(conn, err);
+        r = ow_client_check_idle(conn, "the outbox", err);
     if (r < 0)
         return r;
     if (!PQenterPipelineMode(conn) ||
@@ -166,7 +122,7 @@ int ow_outbox_exec_postgres(PGconn *conn, const struct ow_outbox_statement *stat
                            statement->lengths, statement->formats, statement->result_format) ||
         !PQsendQueryParams(conn, s.sql, PARAMETER_COUNT, s.types, s.values, s.lengths, s.formats, 0) ||
         !PQpipelineSync(conn)) {
-        r = fail(conn, NULL, "the outbox", err);
+        r = ow_client_fail_postgres(conn, NULL, "the outbox", err);
         (void)PQexitPipelineMode(conn);
         return r;
     }
@@ -174,11 +130,11 @@ int ow_outbox_exec_postgres(PGconn *conn, const struct ow_outbox_statement *stat
     /* Outside of a transaction the commit is at the sync: it may fail there. */
     PGresult *sync = PQgetResult(conn);
     if (!is_good(own))
-        r = fail(conn, own, "the statement", err);
+        r = ow_client_fail_postgres(conn, own, "the statement", err);
     else if (!is_good(put))
-        r = fail(conn, put, "the outbox", err);
+        r = ow_client_fail_postgres(conn, put, "the outbox", err);
     else if (PQresultStatus(sync) != PGRES_PIPELINE_SYNC)
-        r = fail(conn, sync, "the commit", err);
+        r = ow_client_fail_postgres(conn, sync, "the commit", err);
     PQclear(put);
     for (; PQstatus(conn) == CONNECTION_OK && sync && PQresultStatus(sync) != PGRES_PIPELINE_SYNC;
          sync = PQgetResult(conn))

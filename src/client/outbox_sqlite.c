@@ -3,44 +3,12 @@
 #include <sqlite3.h>
 
 #include "base/uuid.h"
+#include "client/failure.h"
 #include "client/outbox_check.h"
 #include "codec/json.h"
 #include "sql.h"
 
 enum parameter { ID = 1, AGGREGATE_TYPE, AGGREGATE_ID, TYPE, PAYLOAD, HEADERS, TIME };
-
-static int fail(sqlite3 *db, int result, struct ow_error *err)
-{
-    int code = OW_EIO;
-    switch (result & 0xff) {
-    case SQLITE_BUSY:
-    case SQLITE_LOCKED:
-        code = OW_EBUSY;
-        break;
-    case SQLITE_FULL:
-        code = OW_EFULL;
-        break;
-    case SQLITE_READONLY:
-    case SQLITE_AUTH:
-    case SQLITE_PERM:
-        code = OW_EDENIED;
-        break;
-    case SQLITE_NOMEM:
-        code = OW_ENOMEM;
-        break;
-    case SQLITE_CONSTRAINT:
-    case SQLITE_TOOBIG:
-    case SQLITE_MISMATCH:
-        code = OW_EINVALID;
-        break;
-    case SQLITE_ERROR: /* what the statement names is not there */
-        return ow_error_set(err, OW_ENOTFOUND, "the outbox: %s; make it with `onewrite init sqlite:PATH`",
-                            sqlite3_errmsg(db));
-    default:
-        break;
-    }
-    return ow_error_set(err, code, "the outbox: %s", sqlite3_errmsg(db));
-}
 
 static int bind_text(sqlite3_stmt *statement, enum parameter i, struct ow_bytes text)
 {
@@ -94,7 +62,7 @@ int ow_outbox_put_sqlite(sqlite3 *db, const struct ow_outbox_message *message, c
         result = bind_all(statement, &m, ow_buf_bytes(&headers_text));
     if (result == SQLITE_OK && (result = sqlite3_step(statement)) == SQLITE_DONE)
         result = SQLITE_OK;
-    r = result == SQLITE_OK ? 0 : fail(db, result, err);
+    r = result == SQLITE_OK ? 0 : ow_client_fail_sqlite(db, result, "the outbox", err);
     (void)sqlite3_finalize(statement);
     if (r == 0 && !message->id && ret_id)
         memcpy(ret_id, id, sizeof id);

@@ -12,6 +12,7 @@
 enum {
     ASIDE_LINES_MAX = 20, /* in the log, per ASIDE_LINES_MS */
     ASIDE_LINES_MS = 1000,
+    SAID_LINES_MAX = 100, /* likewise, of a handler's program */
 };
 
 struct consumer {
@@ -22,6 +23,8 @@ struct consumer {
     bool is_done;
     int64_t aside_since_ms;
     uint64_t aside_lines, aside_left_out;
+    int64_t said_since_ms;
+    uint64_t said_lines, said_left_out;
     uint64_t troubles;
     char trouble[400]; /* the last */
 };
@@ -51,6 +54,34 @@ static void tell_aside(struct consumer *c, const char *text)
         ow_log(OW_LOG_WARN, "set aside as a dead letter", "consumer", c->name, "reason", text, NULL);
     else
         c->aside_left_out++;
+}
+
+static void tell_unsaid(struct consumer *c)
+{
+    char count[24];
+    if (c->said_left_out == 0)
+        return;
+    (void)snprintf(count, sizeof count, "%" PRIu64, c->said_left_out);
+    ow_log(OW_LOG_WARN, "more lines of the handler", "consumer", c->name, "lines", count, NULL);
+    c->said_left_out = 0;
+}
+
+/* What the handler's program writes is as much as it likes. */
+static void on_handler(void *context, bool is_output, const char *text)
+{
+    struct consumer *c = context;
+    int64_t now = ow_clock_monotonic_ms();
+    if (now - c->said_since_ms >= ASIDE_LINES_MS) {
+        tell_unsaid(c);
+        c->said_since_ms = now;
+        c->said_lines = 0;
+    }
+    if (c->said_lines++ >= SAID_LINES_MAX)
+        c->said_left_out++;
+    else if (is_output)
+        ow_log(OW_LOG_INFO, "the handler writes", "consumer", c->name, "line", text, NULL);
+    else
+        ow_log(OW_LOG_WARN, "the handler", "consumer", c->name, "error", text, NULL);
 }
 
 static void on_event(void *context, enum ow_consumer_event event, const char *text)
@@ -88,6 +119,7 @@ static void consumer_tell_end(struct ow_work *work, const struct ow_error *end)
     const struct ow_consumer_counters *counters = &c->consumer.counters;
     char handled[24], repeated[24], aside[24];
     tell_left_out(c);
+    tell_unsaid(c);
     (void)snprintf(handled, sizeof handled, "%" PRIu64, counters->handled);
     (void)snprintf(repeated, sizeof repeated, "%" PRIu64, counters->repeated);
     (void)snprintf(aside, sizeof aside, "%" PRIu64, counters->set_aside + counters->parked);
@@ -223,6 +255,8 @@ int ow_consumer_pipeline_new(struct ow_consumer_parts *parts, const char *from, 
     c->parts.options.listener = on_event;
     c->parts.options.listener_context = c;
     c->parts.options.ends_at_end = ends_when_idle;
+    c->parts.handler->tell = on_handler;
+    c->parts.handler->tell_context = c;
     int r = c->name && c->from ? 0 : ow_error_set(err, OW_ENOMEM, "out of memory");
     if (r == 0)
         r = ow_consumer_init(&c->consumer, &c->parts.options, c->parts.subscribe, c->parts.subscribe_context,

@@ -68,7 +68,12 @@ struct ow_config_relay {
     uint32_t then; /* enum ow_relay_then */
 };
 
-enum ow_config_handler { OW_CONFIG_HANDLER_NONE, OW_CONFIG_HANDLER_SQL, OW_CONFIG_HANDLER_HTTP };
+enum ow_config_handler {
+    OW_CONFIG_HANDLER_NONE,
+    OW_CONFIG_HANDLER_SQL,
+    OW_CONFIG_HANDLER_HTTP,
+    OW_CONFIG_HANDLER_EXEC
+};
 
 struct ow_config_consumer {
     char *name, *group; /* group NULL: as the name */
@@ -85,6 +90,7 @@ struct ow_config_consumer {
     char **statements; /* owned */
     size_t statement_count;
     struct ow_handler_http_options http;
+    struct ow_handler_exec_options exec;
     uint32_t order; /* enum ow_window_order */
     uint32_t in_flight;
     struct ow_window_limits window;

@@ -137,6 +137,8 @@ static int new_handler(const struct ow_config_consumer *consumer, struct ow_hand
 {
     if (consumer->handler == OW_CONFIG_HANDLER_SQL)
         return ow_handler_sql_new((const char *const *)consumer->statements, consumer->statement_count, ret, err);
+    if (consumer->handler == OW_CONFIG_HANDLER_EXEC)
+        return ow_handler_exec_new(&consumer->exec, ret, err);
     struct ow_handler_http_options http = consumer->http;
     http.connections_max = consumer->in_flight;
     return ow_handler_http_new(&http, ret, err);

@@ -102,28 +102,100 @@ static int read_headers(struct ow_reader *reader, const yaml_node_t *map, struct
     return 0;
 }
 
+/* [program, argument, …], or a program alone. */
+static int read_command(struct ow_reader *reader, const yaml_node_t *node, struct ow_config_consumer *consumer)
+{
+    static const struct ow_option option = {.type = OW_OPTION_TEXT};
+    bool is_list = node && node->type == YAML_SEQUENCE_NODE;
+    size_t count = !is_list ? 1 : (size_t)(node->data.sequence.items.top - node->data.sequence.items.start);
+    struct ow_bytes value;
+    if (!node)
+        return 0;
+    consumer->exec.command = calloc(count + 1, sizeof *consumer->exec.command);
+    if (!consumer->exec.command)
+        return OW_ENOMEM;
+    size_t path = ow_reader_enter(reader, OW_BYTES("handler"));
+    (void)ow_reader_enter(reader, OW_BYTES("exec"));
+    (void)ow_reader_enter(reader, OW_BYTES("command"));
+    for (size_t i = 0; i < count; i++) {
+        const yaml_node_t *item = is_list ? yaml_document_get_node(reader->document, node->data.sequence.items.start[i])
+                                          : node;
+        if (!ow_reader_scalar(reader, item, &option, &value))
+            break;
+        if (!is_list && memchr(value.data, ' ', value.size))
+            ow_reader_report(reader, node, "no shell reads this; write a list: [PROGRAM, ARGUMENT, …]");
+        if (!(consumer->exec.command[i] = ow_bytes_text(value)))
+            return OW_ENOMEM;
+    }
+    ow_reader_leave(reader, path);
+    return 0;
+}
+
+static int read_environment(struct ow_reader *reader, const yaml_node_t *map, struct ow_config_consumer *consumer)
+{
+    static const struct ow_option option = {.type = OW_OPTION_TEXT};
+    size_t count = 0;
+    if (!map)
+        return 0;
+    consumer->exec.environment = calloc((size_t)(map->data.mapping.pairs.top - map->data.mapping.pairs.start) + 1,
+                                        sizeof *consumer->exec.environment);
+    if (!consumer->exec.environment)
+        return OW_ENOMEM;
+    struct ow_reader_pairs pairs = ow_reader_pairs(map);
+    struct ow_reader_pair pair;
+    while (ow_reader_next(reader, &pairs, &pair)) {
+        struct ow_buf text = {0};
+        struct ow_bytes value;
+        if (!ow_reader_scalar(reader, pair.value, &option, &value))
+            continue;
+        ow_buf_add_bytes(&text, pair.name);
+        ow_buf_add_char(&text, '=');
+        ow_buf_add_bytes(&text, value);
+        consumer->exec.environment[count++] = text.data;
+        if (text.has_failed)
+            return OW_ENOMEM;
+    }
+    return 0;
+}
+
 /* --- checks --------------------------------------------------------------------------------------------------- */
+
+static void check_parts(const struct checking *c, const struct ow_config_consumer *consumer)
+{
+    struct ow_handler *handler = NULL;
+    struct ow_error err;
+    bool is_http = consumer->handler == OW_CONFIG_HANDLER_HTTP;
+    if (!is_http && consumer->handler != OW_CONFIG_HANDLER_EXEC)
+        return;
+    if ((is_http ? ow_handler_http_new(&consumer->http, &handler, &err)
+                 : ow_handler_exec_new(&consumer->exec, &handler, &err)) < 0)
+        ow_check_report(&c->at, "handler", is_http ? "http" : "exec", "%s", err.text);
+    else
+        handler->ops->discard(handler);
+}
 
 static void check_handler(const struct checking *c)
 {
+    static const char *const names[] = {
+        [OW_CONFIG_HANDLER_SQL] = "sql", [OW_CONFIG_HANDLER_HTTP] = "http", [OW_CONFIG_HANDLER_EXEC] = "exec"};
     struct ow_config_consumer *consumer = &c->draft->consumer;
-    bool has_http = consumer->http.url, has_sql = c->draft->sql;
-    struct ow_error err;
-    if (has_http && has_sql)
-        ow_check_report(&c->at, "handler", "http", "there is an sql handler already; a consumer has one handler");
-    else if (!has_http && !has_sql)
-        ow_check_report(&c->at, NULL, "handler", "names no handler; write sql: or http: with a url");
-    consumer->handler = has_sql ? OW_CONFIG_HANDLER_SQL : has_http ? OW_CONFIG_HANDLER_HTTP : OW_CONFIG_HANDLER_NONE;
-    if (has_sql && !c->draft->store)
+    const bool has[] = {[OW_CONFIG_HANDLER_SQL] = c->draft->sql,
+                        [OW_CONFIG_HANDLER_HTTP] = consumer->http.url,
+                        [OW_CONFIG_HANDLER_EXEC] = c->draft->exec_command};
+    for (enum ow_config_handler i = OW_CONFIG_HANDLER_SQL; i <= OW_CONFIG_HANDLER_EXEC; i++) {
+        if (has[i] && consumer->handler)
+            ow_check_report(&c->at, "handler", names[i], "there is %s handler already; a consumer has one handler",
+                            consumer->handler == OW_CONFIG_HANDLER_SQL ? "an sql" : "an http");
+        else if (has[i])
+            consumer->handler = i;
+    }
+    if (!consumer->handler)
+        ow_check_report(&c->at, NULL, "handler",
+                        "names no handler; write sql:, http: with a url, or exec: with a command");
+    if (has[OW_CONFIG_HANDLER_SQL] && !c->draft->store)
         ow_check_report(&c->at, NULL, "inbox",
                         "an sql handler works in the transaction of an inbox; write inbox: { store: … }");
-    if (!has_http || has_sql)
-        return;
-    struct ow_handler *handler = NULL;
-    if (ow_handler_http_new(&consumer->http, &handler, &err) < 0)
-        ow_check_report(&c->at, "handler", "http", "%s", err.text);
-    else
-        handler->ops->discard(handler);
+    check_parts(c, consumer);
 }
 
 static void check_letters(const struct checking *c)
@@ -209,6 +281,8 @@ static void free_parts(struct ow_config_consumer *consumer)
     free(consumer->http.headers);
     free_words(consumer->topics);
     free_words(consumer->no_retry);
+    free_words(consumer->exec.command);
+    free_words(consumer->exec.environment);
 }
 
 static int read_parts(struct ow_reader *reader, struct ow_consumer_draft *draft)
@@ -219,7 +293,11 @@ static int read_parts(struct ow_reader *reader, struct ow_consumer_draft *draft)
         r = split(draft->consumer.no_retry_words, &draft->consumer.no_retry, &ignored);
     if (r == 0)
         r = read_statements(reader, draft->sql, &draft->consumer);
-    return r < 0 ? r : read_headers(reader, draft->http_headers, &draft->consumer);
+    if (r == 0)
+        r = read_headers(reader, draft->http_headers, &draft->consumer);
+    if (r == 0)
+        r = read_command(reader, draft->exec_command, &draft->consumer);
+    return r < 0 ? r : read_environment(reader, draft->exec_env, &draft->consumer);
 }
 
 static int read_consumer(struct ow_reader *reader, const yaml_node_t *node, struct ow_config *config)
@@ -296,6 +374,11 @@ void ow_config_describe_consumer(const struct ow_config_consumer *c, struct ow_b
         describe_text(to, c->http.headers[i].name);
         describe_text(to, c->http.headers[i].value);
     }
+    for (char *const *text = c->exec.command; text && *text; text++)
+        describe_text(to, *text);
+    for (char *const *text = c->exec.environment; text && *text; text++)
+        describe_text(to, *text);
+    ow_buf_printf(to, "|%lld %lld", (long long)c->exec.timeout_ms, (long long)c->exec.grace_ms);
     ow_buf_printf(to, "|%u %u %lld %lld %d %lld %u %u %u %zu", c->start, c->keeps_offsets, (long long)c->retention_ms,
                   (long long)c->retention_count, (int)c->handler, (long long)c->http.timeout_ms, c->order, c->in_flight,
                   c->window.count_max, c->window.bytes_max);

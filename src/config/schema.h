@@ -28,7 +28,7 @@ struct ow_relay_draft {
 struct ow_consumer_draft {
     struct ow_config_consumer consumer;
     char *broker, *store, *letter_store, *letter_broker; /* names */
-    const yaml_node_t *sql, *http_headers, *exec;
+    const yaml_node_t *sql, *http_headers, *exec_command, *exec_env;
 };
 
 extern const struct ow_option ow_consumer_options[]; /* offsets in struct ow_consumer_draft (schema_consumer.c) */

@@ -107,6 +107,36 @@ static const struct ow_option http_options[] = {
     {0},
 };
 
+static const struct ow_option exec_options[] = {
+    {.key = "command",
+     .type = OW_OPTION_NODE,
+     .is_required = true,
+     .sample = "/usr/local/bin/handle",
+     .help = "The program, or a list: [PROGRAM, ARGUMENT, …]. It runs all the time, reads a line of JSON\n"
+             "a message, and answers with one, in any order: {\"id\": \"…\", \"ok\": true}.",
+     CONSUMER(exec_command)},
+    {.key = "timeout",
+     .type = OW_OPTION_DURATION,
+     .fallback = "30s",
+     .low = 1,
+     .high = 3600000,
+     .help = "Of one message, from the moment on that it is written; then the program is killed.",
+     CONSUMER(consumer.exec.timeout_ms)},
+    {.key = "grace",
+     .type = OW_OPTION_DURATION,
+     .fallback = "5s",
+     .low = 1,
+     .high = 60000,
+     .help = "Between SIGTERM and SIGKILL, at the end.",
+     CONSUMER(consumer.exec.grace_ms)},
+    {.key = "env",
+     .type = OW_OPTION_MAP,
+     .sample = "{ TOKEN: \"${TOKEN}\" }",
+     .help = "Variables that are added to its environment.",
+     CONSUMER(exec_env)},
+    {0},
+};
+
 static const struct ow_option handler_options[] = {
     {.key = "sql",
      .type = OW_OPTION_NODE,
@@ -115,6 +145,7 @@ static const struct ow_option handler_options[] = {
              "id topic key type aggregatetype aggregateid time payload headers.NAME payload.PATH.",
      CONSUMER(sql)},
     {.key = "http", .type = OW_OPTION_GROUP, .help = "Or a call.", .group = http_options},
+    {.key = "exec", .type = OW_OPTION_GROUP, .help = "Or a program of yours.", .group = exec_options},
     {0},
 };
 

@@ -74,6 +74,10 @@ struct ow_handler_ops {
 
 struct ow_handler {
     const struct ow_handler_ops *ops;
+    /* Whoever made it may set these: what is to be known beside the outcomes, one line each. `is_output`: what a
+       program has written to its standard error, which may be much. */
+    void (*tell)(void *context, bool is_output, const char *text);
+    void *tell_context;
 };
 
 #endif

@@ -9,7 +9,8 @@
  *   traceparent, tracestate, content-type                        of the message, where it has them
  *
  * 2xx is done. 408, 409, 425, 429 and 5xx, a timeout, a broken connection may be tried again (Retry-After is heeded);
- * everything else never will do. Redirects are not followed: the effect would be elsewhere.
+ * everything else never will do. Redirects are not followed: the effect would be elsewhere. A 2xx answer that is
+ * CloudEvents in JSON is published.
  */
 #include <curl/curl.h>
 #include <openssl/hmac.h>
@@ -23,11 +24,15 @@
 
 #include "base/units.h"
 #include "codec/base64.h"
+#include "handler/emitted.h"
 #include "handler/handlers.h"
+
+enum published { NOT_KNOWN, NOTHING, EVENT, EVENTS };
 
 enum {
     EVENTS_MAX = 64,
-    BODY_MAX = 200, /* of an answer: as much as goes into a reason */
+    BODY_MAX = 200,             /* of an answer: as much as goes into a reason */
+    EVENTS_BYTES_MAX = 1 << 20, /* of an answer that is to be published */
     CONNECT_MS_MAX = 5000,
     KEEP_ALIVE_S = 60,
 };
@@ -38,6 +43,8 @@ struct call {
     uint64_t token;
     char body[BODY_MAX + 1];
     size_t body_size;
+    enum published published; /* what the body is, known with its first bytes */
+    struct ow_buf events;     /* the body, if it is any; no more than EVENTS_BYTES_MAX + 1 */
     char error[CURL_ERROR_SIZE];
     struct call *next; /* of the idle ones */
 };
@@ -54,7 +61,8 @@ struct http {
     size_t count;
     struct call *idle;
     struct ow_buf scratch;
-    bool is_running;
+    bool can_publish;
+    struct ow_emitted *emitted; /* of the outcomes that were given last */
 };
 
 static struct http *self_of(struct ow_handler *handler)
@@ -89,10 +97,32 @@ static int on_timer(CURLM *multi, long timeout_ms, void *context)
     return 0;
 }
 
+static enum published published_by(CURL *easy)
+{
+    static const char one[] = "application/cloudevents+json", many[] = "application/cloudevents-batch+json";
+    char *type = NULL;
+    long status = 0;
+    (void)curl_easy_getinfo(easy, CURLINFO_RESPONSE_CODE, &status);
+    (void)curl_easy_getinfo(easy, CURLINFO_CONTENT_TYPE, &type);
+    if (!type || status < 200 || status > 299)
+        return NOTHING;
+    size_t size = strcspn(type, "; ");
+    return size == sizeof one - 1 && strncasecmp(type, one, size) == 0     ? EVENT
+           : size == sizeof many - 1 && strncasecmp(type, many, size) == 0 ? EVENTS
+                                                                           : NOTHING;
+}
+
 static size_t on_body(char *data, size_t size, size_t count, void *context)
 {
     struct call *call = context;
     size_t bytes = size * count, room = BODY_MAX - call->body_size, taken = bytes < room ? bytes : room;
+    if (call->published == NOT_KNOWN)
+        call->published = published_by(call->easy);
+    if (call->published != NOTHING) {
+        room = EVENTS_BYTES_MAX + 1 - call->events.size;
+        ow_buf_add(&call->events, data, bytes < room ? bytes : room);
+        return bytes;
+    }
     memcpy(call->body + call->body_size, data, taken);
     call->body_size += taken;
     return bytes;
@@ -235,6 +265,7 @@ static void release(struct http *h, struct call *call)
 {
     curl_slist_free_all(call->headers);
     call->headers = NULL;
+    ow_buf_done(&call->events);
     call->token = 0;
     call->next = h->idle;
     h->idle = call;
@@ -251,6 +282,7 @@ static int http_start(struct ow_handler *handler, const struct ow_task *task, st
     struct ow_bytes body = task->record->message.payload;
     call->token = task->token;
     call->body_size = 0;
+    call->published = NOT_KNOWN;
     call->error[0] = '\0';
     add_headers(h, call, task);
     (void)curl_easy_setopt(call->easy, CURLOPT_POSTFIELDS, body.data ? body.data : "");
@@ -303,6 +335,33 @@ static void add_body(const struct call *call, char *to, size_t size)
     to[n] = '\0';
 }
 
+static void judge_published(struct http *h, const struct call *call, struct ow_outcome *outcome)
+{
+    struct ow_emitted *emitted = NULL;
+    struct ow_error why = {0};
+    int r = ow_buf_check(&call->events, &why);
+    if (r == 0 && !h->can_publish)
+        r = ow_error_set(&why, OW_EUNSUPPORTED,
+                         "its answer publishes, which takes an outbox beside an inbox; write inbox: { store: … }");
+    if (r == 0 && call->events.size > EVENTS_BYTES_MAX)
+        r = ow_error_set(&why, OW_ETOOBIG, "its answer is more than 1 MiB of events");
+    if (r == 0)
+        r = ow_emitted_read_cloud_events(ow_buf_bytes(&call->events), call->published == EVENTS, &emitted, &why);
+    if (r == 0) {
+        outcome->emitted = emitted->messages;
+        outcome->emitted_count = emitted->count;
+        emitted->next = h->emitted;
+        h->emitted = emitted;
+        return;
+    }
+    say(outcome,
+        r == OW_EUNSUPPORTED ? OW_OUTCOME_REFUSED
+        : r == OW_ENOMEM     ? OW_OUTCOME_HELD_UP
+                             : OW_OUTCOME_FAILED,
+        false, "publish");
+    (void)snprintf(outcome->reason, sizeof outcome->reason, "%.160s: %.330s", h->shown, why.text);
+}
+
 static void judge(struct http *h, const struct call *call, CURLcode code, struct ow_outcome *outcome)
 {
     long status = 0;
@@ -318,6 +377,8 @@ static void judge(struct http *h, const struct call *call, CURLcode code, struct
     (void)curl_easy_getinfo(call->easy, CURLINFO_RESPONSE_CODE, &status);
     if (status >= 200 && status <= 299) {
         say(outcome, OW_OUTCOME_DONE, false, "");
+        if (call->published > NOTHING)
+            judge_published(h, call, outcome);
         return;
     }
     (void)snprintf(class, sizeof class, "http %ld", status);
@@ -338,6 +399,8 @@ static int http_step(struct ow_handler *handler, struct ow_outcome *outcomes, si
     struct epoll_event events[EVENTS_MAX];
     int running = 0, left, n = EVENTS_MAX;
     (void)err;
+    ow_emitted_free(h->emitted);
+    h->emitted = NULL;
     if (h->timer_due_ms <= ow_clock_monotonic_ms()) {
         h->timer_due_ms = INT64_MAX;
         (void)curl_multi_socket_action(h->multi, CURL_SOCKET_TIMEOUT, 0, &running);
@@ -388,7 +451,7 @@ static void http_wait(struct ow_handler *handler, struct ow_wait *wait)
 static int http_open(struct ow_handler *handler, struct ow_store *store, struct ow_error *err)
 {
     struct http *h = self_of(handler);
-    (void)store;
+    h->can_publish = store;
     h->multi = curl_multi_init();
     h->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
     h->timer_due_ms = INT64_MAX;
@@ -413,9 +476,12 @@ static void http_close(struct ow_handler *handler)
             (void)curl_multi_remove_handle(h->multi, h->calls[i]->easy);
         curl_slist_free_all(h->calls[i]->headers);
         curl_easy_cleanup(h->calls[i]->easy);
+        ow_buf_done(&h->calls[i]->events);
         free(h->calls[i]);
     }
     free(h->calls);
+    ow_emitted_free(h->emitted);
+    h->emitted = NULL;
     h->calls = NULL;
     h->idle = NULL;
     h->count = 0;

@@ -26,9 +26,20 @@ struct ow_handler_http_options {
     struct ow_handler_http_header *headers; /* that are added to each request */
     size_t header_count;
 };
-/* Classes of failure: "http 503", "timeout", "unreachable", "tls", "broken answer". OW_EINVALID: the URL or the secret;
+/* Classes of failure: "http 503", "timeout", "unreachable", "tls", "broken answer", "publish". OW_EINVALID: the URL or the secret;
    OW_EUNSUPPORTED in a build without libcurl. */
 int ow_handler_http_new(const struct ow_handler_http_options *options, struct ow_handler **ret,
+                        struct ow_error *err) OW_MUST_CHECK;
+
+struct ow_handler_exec_options {
+    char **command;     /* ended by NULL; the program is looked for in PATH */
+    char **environment; /* "NAME=value", added to ours; ended by NULL; may be NULL */
+    int64_t timeout_ms; /* of a message, from the moment on that it is written; 0: 30 s */
+    int64_t grace_ms;   /* between SIGTERM and SIGKILL; 0: 5 s */
+};
+/* A program that is started by open() and gets a line of JSON a message (exec_line.h). Classes of failure: what it
+   says, "timeout", "exit", "broken answer", "publish". */
+int ow_handler_exec_new(const struct ow_handler_exec_options *options, struct ow_handler **ret,
                         struct ow_error *err) OW_MUST_CHECK;
 
 #endif

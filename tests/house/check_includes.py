@@ -63,7 +63,7 @@ PURE = set(
 )
 SYSTEM = set(
     "dirent fcntl getopt libgen locale malloc poll pthread sched setjmp signal spawn stdatomic syslog termios time "
-    "unistd arpa/inet netdb netinet/in sys/epoll sys/eventfd sys/file sys/inotify sys/ioctl sys/mman sys/prctl sys/random "
+    "unistd arpa/inet netdb netinet/in sys/epoll sys/eventfd sys/file sys/inotify sys/ioctl sys/mman sys/pidfd sys/prctl sys/random "
     "sys/resource sys/signalfd sys/socket sys/stat sys/statvfs sys/sysmacros sys/syscall sys/time sys/timerfd "
     "sys/uio sys/un sys/utsname sys/wait linux/limits".split()
 )

@@ -88,3 +88,16 @@ def test_the_configuration(place_order, run, start):
     daemon.terminate()
     _, errors = daemon.communicate(timeout=30)
     assert daemon.returncode == 0, errors
+
+
+def test_a_message_is_handled_once(run, onewrite, tmp_path):
+    run("init", "sqlite:pay.db")
+    command = [pathlib.Path(onewrite).parent / "examples/handle_once", "pay.db"]
+    done = subprocess.run(command, cwd=tmp_path, input="m1 990\nm2 5\nm1 990\n", capture_output=True, text=True, timeout=60)
+    assert done.stdout.splitlines() == ["m1 handled", "m2 handled", "m1 was handled before"] and done.returncode == 0, done.stderr
+    done = subprocess.run(command, cwd=tmp_path, input="m2 5\n", capture_output=True, text=True, timeout=60)
+    assert done.stdout.splitlines() == ["m2 was handled before"]
+    with sqlite3.connect(tmp_path / "pay.db") as db:
+        assert db.execute("SELECT id, cents FROM payments").fetchall() == [("m1", 990), ("m2", 5)]
+        assert db.execute("SELECT consumer, message_id, state FROM onewrite_inbox").fetchall() == [
+            ("billing", "m1", "handled"), ("billing", "m2", "handled")]

@@ -189,3 +189,30 @@ def test_examples(language, onewrite, run, pg_database, tmp_path):
     record, = records_of(run("relay", "--by", "polling", "--until-end", pg_database.url, "stdout:").stdout)
     assert (record["topic"], record["key"], json.loads(record["value"])) == ("outbox.event.order", "42", {"total": 990})
     assert record["headers"] == {"type": "OrderPlaced", "trace": "a1b2"} and len(record["id"]) == 36
+
+
+def test_the_inbox(client, pg_database):
+    def claim(identity=b"m1", consumer=b"billing"):
+        err = Error()
+        r = client.library.ow_inbox_claim_postgres(client.conn, consumer, identity, ctypes.byref(err))
+        return r if r >= 0 else (r, err.text.decode())
+
+    assert claim() == (EUSAGE, "the inbox: no transaction is open; BEGIN one, and put the effect into it")
+    assert client.exec("BEGIN") and claim() == 1 and claim() == 0 and client.exec("ROLLBACK")
+    assert client.exec("BEGIN") and claim() == 1 and client.exec("COMMIT")
+    assert client.exec("BEGIN") and claim() == 0 and claim(consumer=b"other") == 1 and client.exec("COMMIT")
+    assert client.exec("BEGIN")
+    assert claim(b"")[0] == claim(b"\xff")[0] == claim(consumer=None)[0] == EINVALID and claim(b"x" * 2001)[0] == ETOOBIG
+    assert not client.exec("nonsense") and claim()[0] == EUSAGE and client.exec("ROLLBACK")
+    pg_database.query("CREATE ROLE poor_consumer LOGIN")
+    assert client.exec("SET ROLE poor_consumer") and client.exec("BEGIN")
+    assert claim()[0] == -7 and client.exec("ROLLBACK") and client.exec("RESET ROLE")
+    pg_database.query("GRANT onewrite_consumer TO poor_consumer")
+    assert client.exec("SET ROLE poor_consumer") and client.exec("BEGIN") and claim(b"m2") == 1 and client.exec("COMMIT")
+    assert client.exec("RESET ROLE")
+    pg_database.query("DROP OWNED BY poor_consumer")
+    pg_database.query("DROP ROLE poor_consumer")
+    pg_database.query("DROP SCHEMA onewrite CASCADE")
+    assert client.exec("BEGIN")
+    r, text = claim()
+    assert r == ENOTFOUND and "onewrite init" in text
