@@ -56,34 +56,63 @@ static void wait_for(struct ow_broker *broker)
     ow_wait_sleep(&wait);
 }
 
-/* Takes receipts until `count` have come, marking them in `seen` by token - from. */
-static const char *take_receipts(struct ow_broker *broker, uint64_t from, uint64_t count, bool *seen)
+struct receipts {
+    uint64_t from, count, taken;
+    bool *seen; /* by token - from */
+};
+
+/* Takes those that are there; `*ret_taken` says how many. */
+static const char *take_some(struct ow_broker *broker, struct receipts *all, int *ret_taken)
 {
     struct ow_error err = {0};
     struct ow_receipt receipts[7];
+    *ret_taken = broker->ops->step(broker, receipts, 7, &err);
+    if (*ret_taken < 0)
+        return contract_broken("step: %s", err.text);
+    for (int i = 0; i < *ret_taken; i++, all->taken++) {
+        const struct ow_receipt *r = &receipts[i];
+        if (r->token < all->from || r->token >= all->from + all->count)
+            return contract_broken("a receipt for token %llu, which was not sent", (unsigned long long)r->token);
+        if (all->seen[r->token - all->from])
+            return contract_broken("token %llu has two receipts", (unsigned long long)r->token);
+        all->seen[r->token - all->from] = true;
+        if (r->verdict != OW_ACCEPTED || r->reason[0])
+            return contract_broken("token %llu: not accepted: %s", (unsigned long long)r->token, r->reason);
+    }
+    return NULL;
+}
+
+static const char *take_all(struct ow_broker *broker, struct receipts *all)
+{
     int64_t deadline = ow_clock_monotonic_ms() + PATIENCE_MS;
-    for (uint64_t taken = 0; taken < count;) {
-        int n = broker->ops->step(broker, receipts, 7, &err);
-        if (n < 0)
-            return contract_broken("step: %s", err.text);
-        for (int i = 0; i < n; i++, taken++) {
-            const struct ow_receipt *r = &receipts[i];
-            if (r->token < from || r->token >= from + count)
-                return contract_broken("a receipt for token %llu, which was not sent", (unsigned long long)r->token);
-            if (seen[r->token - from])
-                return contract_broken("token %llu has two receipts", (unsigned long long)r->token);
-            seen[r->token - from] = true;
-            if (r->verdict != OW_ACCEPTED || r->reason[0])
-                return contract_broken("token %llu: not accepted: %s", (unsigned long long)r->token, r->reason);
-        }
+    int n = 0;
+    while (all->taken < all->count) {
+        CONTRACT_TRY(take_some(broker, all, &n));
         if (ow_clock_monotonic_ms() > deadline)
-            return contract_broken("%llu of %llu receipts never came", (unsigned long long)(count - taken),
-                                   (unsigned long long)count);
+            return contract_broken("%llu of %llu receipts never came", (unsigned long long)(all->count - all->taken),
+                                   (unsigned long long)all->count);
         if (n == 0)
             wait_for(broker);
     }
-    int n = broker->ops->step(broker, receipts, 7, &err);
+    CONTRACT_TRY(take_some(broker, all, &n));
     return n == 0 ? NULL : contract_broken("a receipt too many (%d)", n);
+}
+
+/* A broker may be full for a moment: then its receipts are taken, and it is given the message again. */
+static const char *send(struct ow_broker *broker, const struct ow_message *message, uint64_t token,
+                        struct receipts *all)
+{
+    struct ow_error err = {0};
+    int64_t deadline = ow_clock_monotonic_ms() + PATIENCE_MS;
+    int r, n;
+    while ((r = broker->ops->send(broker, message, token, &err)) == OW_EAGAIN) {
+        CONTRACT_TRY(take_some(broker, all, &n));
+        if (ow_clock_monotonic_ms() > deadline)
+            return contract_broken("send: full, and it stays so: %s", err.text);
+        if (n == 0)
+            wait_for(broker);
+    }
+    return r == 0 ? NULL : contract_broken("send: %s", err.text);
 }
 
 const char *contract_publish(struct ow_broker *broker, const char *topic, uint64_t from, uint64_t count, uint64_t keys)
@@ -91,6 +120,7 @@ const char *contract_publish(struct ow_broker *broker, const char *topic, uint64
     static char texts[TOKENS_MAX][64], key_texts[TOKENS_MAX][64];
     static bool seen[TOKENS_MAX];
     struct ow_error err = {0};
+    struct receipts all = {.from = from, .count = count, .seen = seen};
     CONTRACT_MUST(count <= TOKENS_MAX);
     memset(seen, 0, sizeof seen);
     if (begin(broker, &err) != 0)
@@ -99,13 +129,11 @@ const char *contract_publish(struct ow_broker *broker, const char *topic, uint64
         struct ow_message m = contract_message(topic, from + i, texts[i]);
         (void)snprintf(key_texts[i], 64, "key%llu", (unsigned long long)((from + i) % keys));
         m.key = ow_bytes_of(key_texts[i]);
-        int r = broker->ops->send(broker, &m, from + i, &err);
-        if (r != 0)
-            return contract_broken("send: %s", err.text);
+        CONTRACT_TRY(send(broker, &m, from + i, &all));
     }
     if (commit(broker, from + count, &err) != 0)
         return contract_broken("commit: %s", err.text);
-    return take_receipts(broker, from, count, seen);
+    return take_all(broker, &all);
 }
 
 static const char *reader(const struct contract_subject *subject, const char *folder, struct ow_subscriber **ret)
@@ -240,7 +268,7 @@ static const char *bytes_pass_through_verbatim(const struct contract_subject *su
     for (uint64_t i = 0; i < 5; i++)
         CONTRACT_MUST(broker->ops->send(broker, &sent[i], i, &err) == 0);
     CONTRACT_MUST(commit(broker, 1, &err) == 0);
-    CONTRACT_TRY(take_receipts(broker, 0, 5, seen));
+    CONTRACT_TRY(take_all(broker, &(struct receipts){.from = 0, .count = 5, .seen = seen}));
     CONTRACT_TRY(reader(subject, folder, &subscriber));
     for (uint64_t i = 0; i < 5; i++) {
         struct ow_record record;
