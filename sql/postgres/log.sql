@@ -13,6 +13,12 @@ SELECT plugin, coalesce(database, ''), active_pid, confirmed_flush_lsn, to_jsonb
        to_jsonb(s) ->> 'invalidation_reason'
 FROM pg_replication_slots s WHERE slot_name = $1::text;
 
+-- How much of the log the server keeps for the slot; NULL: none, or it is lost.
+-- name: retained
+SELECT pg_wal_lsn_diff(CASE WHEN pg_is_in_recovery() THEN pg_last_wal_replay_lsn() ELSE pg_current_wal_lsn() END,
+                       restart_lsn)::bigint
+FROM pg_replication_slots WHERE slot_name = $1::text;
+
 -- name: wal_level
 SELECT current_setting('wal_level');
 

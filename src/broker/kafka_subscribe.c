@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/eventfd.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/units.h"
@@ -455,7 +457,35 @@ static int subscriber_open(struct ow_subscriber *subscriber, struct ow_error *er
     return s->group ? ow_kafka_group_join(s, err) : ow_kafka_alone_look(s, true, err);
 }
 
-static void close_client(struct ow_kafka_subscriber *s)
+/* In a thread of its own: a group that is about to share out its partitions keeps it waiting. */
+static void *destroy(void *context)
+{
+    rd_kafka_t *rk = context;
+    if (!rd_kafka_consumer_closed(
+            rk)) /* what it still asks of us, and of which it would wait for the answer for ever */
+        (void)rd_kafka_assign(rk, NULL);
+    rd_kafka_destroy_flags(rk, RD_KAFKA_DESTROY_F_NO_CONSUMER_CLOSE);
+    return NULL;
+}
+
+/* false: it goes on in the background. */
+static bool destroy_within(rd_kafka_t *rk, int64_t timeout_ms)
+{
+    pthread_t thread;
+    struct timespec until;
+    if (pthread_create(&thread, NULL, destroy, rk) != 0) {
+        (void)destroy(rk);
+        return true;
+    }
+    (void)clock_gettime(CLOCK_REALTIME, &until);
+    until.tv_sec += (time_t)(timeout_ms / 1000);
+    if (pthread_timedjoin_np(thread, NULL, &until) == 0)
+        return true;
+    (void)pthread_detach(thread);
+    return false;
+}
+
+static bool close_client(struct ow_kafka_subscriber *s)
 {
     if (s->group)
         ow_kafka_group_leave(s);
@@ -468,7 +498,10 @@ static void close_client(struct ow_kafka_subscriber *s)
     rd_kafka_queue_destroy(s->nothing);
     rd_kafka_queue_destroy(s->records);
     rd_kafka_queue_destroy(s->client.queue);
+    if (s->group)
+        return destroy_within(s->client.rk, OW_KAFKA_FLUSH_MS);
     rd_kafka_destroy_flags(s->client.rk, RD_KAFKA_DESTROY_F_NO_CONSUMER_CLOSE);
+    return true;
 }
 
 static void subscriber_close(struct ow_subscriber *subscriber)
@@ -478,8 +511,8 @@ static void subscriber_close(struct ow_subscriber *subscriber)
         return;
     if (s->given)
         rd_kafka_message_destroy(s->given);
-    if (s->client.rk)
-        close_client(s);
+    if (s->client.rk && !close_client(s))
+        return; /* what it may still call back with is left to it */
     if (s->client.event_fd >= 0)
         (void)close(s->client.event_fd);
     ow_kafka_settings_done(&s->settings);

@@ -144,6 +144,7 @@ static void relay_look(struct ow_work *work, const struct ow_error *end, struct 
 {
     struct relay *p = (struct relay *)work;
     struct ow_relay_view view;
+    p->options.source->is_watched = true;
     ow_relay_look(&p->relay, &view);
     *ret = (struct ow_snapshot){.state = end && end->code < 0  ? OW_WORK_FAILED
                                          : end                 ? OW_WORK_STOPPED

@@ -10,10 +10,12 @@
 #include "base/units.h"
 
 enum {
+    BEHIND_MS = 200,               /* who had something to read for so long is behind */
     IDLE_EVERY_MS = 5000,          /* how often a position without a message is offered */
     IDLE_RECORDED_EVERY_MS = 2000, /* likewise, where a broker records it: that costs the database nothing */
     IDLE_ASK_MS = 2000,            /* a server that was silent for so long is asked how far it is */
     ASK_EVERY_MS = 50,             /* how often the server is asked whether this was all */
+    RETAINED_EVERY_MS = 10000,     /* how often the server is asked how much it keeps, where somebody watches */
     STOPPED_MS = 2000,             /* so long without a step, and somebody else may have taken over */
     NOISE_BYTES = 1024,            /* so little written since our own record is no reason for another one, */
     RECORD_BYTES = 32768,          /* unless others wrote meanwhile: more than a record with images of pages */
@@ -367,6 +369,7 @@ static int log_next(struct ow_source *source, struct ow_message *ret, struct ow_
     if (r != 0 || log->state != OW_PG_STREAMING)
         return r;
     int64_t now = ow_clock_monotonic_ms();
+    log->dry_ms = now;
     if (log->read_lsn < target_of(log) && now >= log->ask_due_ms) {
         log->ask_due_ms = now + ASK_EVERY_MS;
         r = ow_pg_replication_status(&log->stream, true, true, err);
@@ -485,6 +488,22 @@ static int look_whether_stopped(struct ow_pg_log *log, struct ow_error *err)
     return r;
 }
 
+/* Who wants to know is told now and then; what cannot be known is not worth an error. */
+static void look_what_is_retained(struct ow_pg_log *log)
+{
+    int64_t now_ms = ow_clock_monotonic_ms();
+    if (!log->base.is_watched || now_ms < log->retained_due_ms)
+        return;
+    log->retained_due_ms = now_ms + RETAINED_EVERY_MS;
+    log->base.retained_bytes = ow_pg_side_retained(&log->side, log->slot) + 1;
+}
+
+/* There was always more to read, for a while. */
+static bool is_behind(const struct ow_pg_log *log)
+{
+    return log->state == OW_PG_STREAMING && ow_clock_monotonic_ms() - log->dry_ms > BEHIND_MS;
+}
+
 static int log_tend(struct ow_source *source, struct ow_wait *wait, struct ow_error *err)
 {
     struct ow_pg_log *log = ow_pg_log_of(source);
@@ -504,7 +523,9 @@ static int log_tend(struct ow_source *source, struct ow_wait *wait, struct ow_er
     if (r == 0)
         r = ask_the_silent(log, wait, err);
     if (r == 0)
-        r = ow_pg_pruner_tend(&log->pruner, log->track.done, source->hurries, wait, err);
+        r = ow_pg_pruner_tend(&log->pruner, log->track.done, source->hurries, is_behind(log), wait, err);
+    if (r == 0)
+        look_what_is_retained(log);
     ow_wait_until(wait, log->stream.status_due_ms);
     if (ow_pg_track_idle(&log->track, &ignored))
         ow_wait_until(wait, log->idle_due_ms > ow_clock_monotonic_ms() ? log->idle_due_ms : log->stream.status_due_ms);

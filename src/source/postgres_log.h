@@ -84,9 +84,11 @@ struct ow_pg_log {
     uint64_t read_lsn, target_lsn; /* everything before was yielded; where the log ended when it was opened */
     uint64_t noise_lsn;            /* up to here our own record has written the log */
     int64_t idle_due_ms, ask_due_ms;
-    int64_t tended_ms;      /* when tend() was last called since it was opened; 0: it was not */
-    uint64_t heard_lsn;     /* what the server said last, */
-    int64_t silence_due_ms; /* and when it is asked if it says no more */
+    int64_t dry_ms;          /* when there was nothing to read */
+    int64_t tended_ms;       /* when tend() was last called since it was opened; 0: it was not */
+    int64_t retained_due_ms; /* when it is asked next how much of the log is kept */
+    uint64_t heard_lsn;      /* what the server said last, */
+    int64_t silence_due_ms;  /* and when it is asked if it says no more */
     struct ow_bytes values[OW_PG_COLUMNS_MAX];
     struct ow_pg_table *tables;    /* where rows are wanted: of each outbox */
     struct ow_pg_changes changes;  /* of tables that are no outbox */

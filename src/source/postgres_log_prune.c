@@ -17,6 +17,7 @@ enum {
     AGAIN_MS = 1000,   /* after a lost connection */
     PAGE_SIZE = 8192,  /* of the server's log */
     PAGE_HEADER_MAX = 40,
+    REST = 9,         /* while the log is behind: so many times as long as a step took */
     LEFT_ROWS = 5000, /* of the table, looked at together */
 };
 
@@ -69,6 +70,7 @@ static int send(struct ow_pg_pruner *p, const char *sql, int count, const char *
     if (PQsendQueryParams(p->conn, sql, count, NULL, parameters, NULL, NULL, 0) != 1)
         return ow_postgres_fail(p->conn, NULL, p->shown, err);
     p->step = step;
+    p->begun_ms = ow_clock_monotonic_ms();
     return PQflush(p->conn) < 0 ? ow_postgres_fail(p->conn, NULL, p->shown, err) : 0;
 }
 
@@ -146,9 +148,11 @@ static void take_left_over(struct ow_pg_pruner *p)
     p->left_lsn = 0;
 }
 
-static int begin_step(struct ow_pg_pruner *p, uint64_t done, bool hurries, struct ow_error *err)
+static int begin_step(struct ow_pg_pruner *p, uint64_t done, bool hurries, bool is_behind, struct ow_error *err)
 {
     int64_t now = ow_clock_monotonic_ms();
+    if (is_behind && now < p->rest_until_ms)
+        return 0;
     if (p->left_count > 0 && p->left_lsn > 0 && done >= p->left_lsn && p->count + p->left_count <= SEQS_MAX)
         take_left_over(p);
     bool deletes = p->count >= STEP_ROWS || (p->count > 0 && (hurries || now >= p->due_ms));
@@ -166,27 +170,30 @@ static int begin_step(struct ow_pg_pruner *p, uint64_t done, bool hurries, struc
     return deletes ? begin_delete(p, err) : begin_look(p, err);
 }
 
-static int work(struct ow_pg_pruner *p, uint64_t done, bool hurries, struct ow_error *err)
+static int work(struct ow_pg_pruner *p, uint64_t done, bool hurries, bool is_behind, struct ow_error *err)
 {
     for (;;) {
         if (p->step != OW_PG_PRUNE_IDLE) {
             int r = finish_step(p, err);
             if (r <= 0)
                 return r;
+            int64_t now = ow_clock_monotonic_ms();
+            p->rest_until_ms = now + REST * (now - p->begun_ms + 1);
         }
-        int r = begin_step(p, done, hurries, err);
+        int r = begin_step(p, done, hurries, is_behind, err);
         if (r < 0 || p->step == OW_PG_PRUNE_IDLE)
             return r;
     }
 }
 
-int ow_pg_pruner_tend(struct ow_pg_pruner *p, uint64_t done, bool hurries, struct ow_wait *wait, struct ow_error *err)
+int ow_pg_pruner_tend(struct ow_pg_pruner *p, uint64_t done, bool hurries, bool is_behind, struct ow_wait *wait,
+                      struct ow_error *err)
 {
     if (!p->is_on)
         return 0;
     int64_t now = ow_clock_monotonic_ms();
     if (p->conn || now >= p->due_ms) {
-        int r = work(p, done, hurries, err);
+        int r = work(p, done, hurries, is_behind, err);
         if (r < 0 && ow_error_class(r) != OW_CLASS_RETRYABLE)
             return r;
         if (r < 0) {
@@ -197,7 +204,7 @@ int ow_pg_pruner_tend(struct ow_pg_pruner *p, uint64_t done, bool hurries, struc
     if (p->step != OW_PG_PRUNE_IDLE)
         ow_wait_add(wait, PQsocket(p->conn), POLLIN);
     else if (p->count > 0 || (p->looks && !p->conn))
-        ow_wait_until(wait, p->due_ms);
+        ow_wait_until(wait, is_behind && p->rest_until_ms > p->due_ms ? p->rest_until_ms : p->due_ms);
     return 0;
 }
 
@@ -208,7 +215,7 @@ int ow_pg_pruner_finish(struct ow_pg_pruner *p, struct ow_error *err)
         struct ow_wait wait;
         ow_wait_init(&wait);
         ow_wait_until(&wait, until_ms);
-        int r = ow_pg_pruner_tend(p, 0, true, &wait, err);
+        int r = ow_pg_pruner_tend(p, 0, true, false, &wait, err);
         if (r < 0)
             return r;
         if (ow_clock_monotonic_ms() >= until_ms)

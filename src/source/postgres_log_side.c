@@ -98,6 +98,17 @@ int ow_pg_side_find_slot(struct ow_pg_side *side, const char *slot, struct ow_pg
     return ret->is_lost ? 0 : ow_pg_lsn_parse(ow_bytes_of(text_of(result, 3)), &ret->confirmed, err);
 }
 
+int64_t ow_pg_side_retained(struct ow_pg_side *side, const char *slot)
+{
+    OW_CLEANUP(clear_result) PGresult *result = NULL;
+    struct ow_error ignored;
+    int64_t bytes;
+    if (!side->conn || QUERY(side, ow_sql_pg_log_retained, &result, &ignored, slot) < 0 || PQntuples(result) == 0 ||
+        ow_integer_parse(ow_bytes_of(text_of(result, 0)), 0, INT64_MAX, &bytes, &ignored) < 0)
+        return -1;
+    return bytes;
+}
+
 int ow_pg_side_membership(struct ow_pg_side *side, const char *publication, char ret[16], struct ow_error *err)
 {
     OW_CLEANUP(clear_result) PGresult *result = NULL;

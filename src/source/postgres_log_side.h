@@ -40,6 +40,8 @@ void ow_pg_side_unlock(struct ow_pg_side *side, const char *slot);
 /* OW_ECORRUPT: there is a slot of that name which is none of ours. */
 int ow_pg_side_find_slot(struct ow_pg_side *side, const char *slot, struct ow_pg_slot *ret,
                          struct ow_error *err) OW_MUST_CHECK;
+/* The bytes of the log that the server keeps for it; -1: not known. */
+int64_t ow_pg_side_retained(struct ow_pg_side *side, const char *slot);
 /* How the publication has onewrite.outbox: another text after the table was replaced, or taken out for a while. */
 int ow_pg_side_membership(struct ow_pg_side *side, const char *publication, char ret[16],
                           struct ow_error *err) OW_MUST_CHECK;

@@ -81,6 +81,7 @@ struct ow_source {
     /* Set by a log, before its next message is there: it goes on elsewhere, perhaps before the position that a broker
        keeps, which counts no more. The relay makes the broker forget it, and then clears this. */
     bool has_gone_back;
+    bool is_watched;        /* set by whoever wants to know the next: */
     int64_t retained_bytes; /* set by a log, now and then: one more than the bytes of it that the database keeps because
                                of what is not confirmed; 0: not known */
     bool parks;             /* set by the relay before open(): park() will be asked about every message with a key */

@@ -13,6 +13,7 @@ import time
 import pytest
 import yaml
 from conftest import wait_for
+from postgres import pg_database, pg_server  # noqa: F401 (fixtures)
 
 OPENAPI = pathlib.Path(__file__).resolve().parents[2] / "docs" / "openapi.yaml"
 READER, OPERATOR = "reader-0123456789", "operator-0123456789"
@@ -448,4 +449,25 @@ def test_what_is_too_large(shop, daemon):
     raw.sock.recv(1000)
     raw.close()
     assert d.get("/healthz") == {"status": "ok"}
+    d.end()
+
+
+# --- PostgreSQL -----------------------------------------------------------------------------------------------------------
+
+
+def test_what_the_log_keeps(run, daemon, tmp_path, pg_database):  # noqa: F811
+    run("init", pg_database.url)
+    (tmp_path / "c.yaml").write_text(f"""version: 1
+stores: {{ shop: "{pg_database.url}" }}
+brokers: {{ out: "file:out.jsonl" }}
+relays:
+  - name: orders
+    from: {{ store: shop, by: log }}
+    to: {{ broker: out }}
+admin: {{ listen: 'unix:o.sock' }}
+""")
+    d = daemon()
+    line = wait_for(lambda: (line := d.get("/api/v1/relays/orders"))["retained_bytes"] is not None and line, "what is kept")
+    assert 0 <= line["retained_bytes"] < 1 << 30
+    assert 'onewrite_relay_retained_bytes{relay="orders"} ' in d.ask("/metrics")[2]
     d.end()

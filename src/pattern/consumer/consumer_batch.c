@@ -168,7 +168,7 @@ static int refuse(struct ow_consumer_call *call, struct ow_outcome *outcome)
 static int run_each(struct ow_consumer *c, struct batch *b, struct ow_error *err)
 {
     for (size_t i = 0; i < b->count; i++) {
-        struct ow_consumer_call *call = b->calls[i], *blamed;
+        struct ow_consumer_call *call = b->calls[i], *blamed = NULL;
         struct ow_outcome outcome = {.retry_after_ms = -1};
         int r = call->record.message.defect.data ? refuse(call, &outcome)
                                                  : transact(c, b, i, 1, &blamed, &outcome, err);
@@ -176,7 +176,6 @@ static int run_each(struct ow_consumer *c, struct batch *b, struct ow_error *err
             return hold_up(c, b, i, err);
         ow_consumer_side_works(c, OW_SIDE_INBOX);
         if (r == 0) {
-            ow_consumer_side_works(c, OW_SIDE_INBOX);
             settle(c, b, i, 1);
             continue;
         }
@@ -189,7 +188,7 @@ static int run_each(struct ow_consumer *c, struct batch *b, struct ow_error *err
 int ow_consumer_run_batch(struct ow_consumer *c, struct ow_error *err)
 {
     struct batch b = batch_of(c);
-    struct ow_consumer_call *call, *blamed;
+    struct ow_consumer_call *call, *blamed = NULL;
     struct ow_outcome outcome = {.retry_after_ms = -1};
     bool one_by_one = false;
     if (c->is_draining || c->is_held || !ow_consumer_is_open(c, OW_SIDE_INBOX) ||
