@@ -26,8 +26,12 @@ static const char *end_of_quoted(const char *s, const char *end)
 
 static int refuse(struct ow_bytes text, const char *at, const char *what, struct ow_error *err)
 {
-    return ow_error_set(err, OW_EINVALID, "statement \"%.*s\", character %zu: %s", OW_PRINT(text),
-                        (size_t)(at - text.data) + 1, what);
+    size_t line = 0; /* an error is one line: of several the first */
+    while (line < text.size && (unsigned char)text.data[line] >= ' ')
+        line++;
+    struct ow_bytes first = {text.data, line};
+    return ow_error_set(err, OW_EINVALID, "statement \"%.*s%s\", character %zu: %s", OW_PRINT(first),
+                        line < text.size ? " ..." : "", (size_t)(at - text.data) + 1, what);
 }
 
 static bool begins_field(const char *s, const char *end)

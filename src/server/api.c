@@ -299,12 +299,12 @@ static const struct route {
 static bool is_path(const char *pattern, const char *path, char name[NAME_MAX_BYTES + 1])
 {
     const char *star = strchr(pattern, '*');
-    size_t before = star ? (size_t)(star - pattern) : strlen(pattern), size = strcspn(path, "/");
+    size_t before = star ? (size_t)(star - pattern) : strlen(pattern);
     if (!star)
         return strcmp(pattern, path) == 0;
     if (strncmp(pattern, path, before) != 0)
         return false;
-    size = strcspn(path + before, "/");
+    size_t size = strcspn(path + before, "/");
     if (size == 0 || size > NAME_MAX_BYTES || strcmp(path + before + size, star + 1) != 0)
         return false;
     memcpy(name, path + before, size);

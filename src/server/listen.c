@@ -61,7 +61,7 @@ static int listen_unix(struct ow_bytes path, struct ow_buf *shown, struct ow_err
 
 static void show(int fd, struct ow_buf *shown)
 {
-    struct sockaddr_storage at;
+    struct sockaddr_storage at = {0};
     socklen_t size = sizeof at;
     char host[INET6_ADDRSTRLEN] = "", port[8] = "";
     (void)getsockname(fd, (struct sockaddr *)&at, &size);

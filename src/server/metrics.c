@@ -4,6 +4,7 @@
 #include <dirent.h>
 #include <inttypes.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <unistd.h>
 
 enum type { GAUGE, COUNTER };
@@ -43,14 +44,14 @@ void ow_metrics_label(struct ow_buf *to, const char *value)
 
 int64_t ow_process_resident_bytes(void)
 {
-    long long pages = -1;
+    char line[128] = "";
     FILE *file = fopen("/proc/self/statm", "re");
     if (!file)
         return -1;
-    if (fscanf(file, "%*s %lld", &pages) != 1)
-        pages = -1;
+    (void)!fgets(line, sizeof line, file);
     (void)fclose(file);
-    return pages < 0 ? -1 : pages * sysconf(_SC_PAGESIZE);
+    const char *second = strchr(line, ' '); /* pages, of all and of what is resident */
+    return second ? strtoll(second, NULL, 10) * sysconf(_SC_PAGESIZE) : -1;
 }
 
 int64_t ow_process_open_fds(void)

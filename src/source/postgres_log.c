@@ -307,9 +307,9 @@ static int read_snapshot(struct ow_pg_log *log, struct ow_message *ret, struct o
             log->snapshot.is_described = true;
         }
         if (log->rows.outboxes[layout->outbox].has_changes) {
-            ow_pg_changes_of_snapshot(log, is_first, ret);
+            r = ow_pg_changes_of_snapshot(log, is_first, ret, err);
             ret->position = position;
-            return 1;
+            return r < 0 ? r : 1;
         }
         ow_pg_rows_message(&log->rows, layout, log->snapshot.values, ow_clock_wall_ms(), ret);
         lend_row(log, OW_ROW_SNAPSHOT, layout->outbox, log->snapshot.values, ret);
@@ -600,6 +600,8 @@ static int copy_options(struct ow_pg_log *log, const struct ow_postgres_log_opti
     for (size_t i = 0; !options->by_message && i < log->rows.outbox_count; i++)
         if (strcmp(log->rows.outboxes[i].schema, "onewrite") == 0 && strcmp(log->rows.outboxes[i].table, "outbox") == 0)
             log->own_outbox = (int)i;
+    if (r == 0 && options->changes && (!options->wants_rows || options->by_message))
+        r = ow_error_set(err, OW_EINVALID, "changes come as rows out of the log; ask for rows, and not by message");
     if (r == 0 && options->changes)
         r = ow_pg_rows_add_changes(&log->rows, options->changes, err);
     if (r == 0 && options->changes)

@@ -126,15 +126,29 @@ int ow_pg_changes_next(struct ow_pg_log *log, struct ow_message *ret, struct ow_
     return 0;
 }
 
-void ow_pg_changes_of_snapshot(struct ow_pg_log *log, bool is_first_of_table, struct ow_message *ret)
+/* What Debezium calls a row of the snapshot. */
+static const char *snapshot_mark(const struct ow_pg_log *log, bool is_first, bool is_last)
 {
+    size_t table = (size_t)log->snapshot.layout.outbox;
+    if (is_last && table + 1 == log->rows.outbox_count)
+        return "last";
+    if (is_first && table == 0)
+        return "first";
+    return is_last ? "last_in_data_collection" : is_first ? "first_in_data_collection" : "true";
+}
+
+int ow_pg_changes_of_snapshot(struct ow_pg_log *log, bool is_first_of_table, struct ow_message *ret,
+                              struct ow_error *err)
+{
+    int is_last = ow_pg_snapshot_is_last(&log->snapshot, err);
+    if (is_last < 0)
+        return is_last;
     log->changes.change = (struct ow_row_change){
-        .snapshot = log->ordinal == 1   ? "first"
-                    : is_first_of_table ? "first_in_data_collection"
-                                        : "true",
+        .snapshot = snapshot_mark(log, is_first_of_table, is_last),
         .database = ow_bytes_of(ow_pg_side_database(&log->side)),
         .lsn = log->slot_start,
         .time_us = ow_clock_wall_ms() * 1000,
     };
     lend(log, OW_ROW_SNAPSHOT, log->snapshot.layout.outbox, log->snapshot.values, ret);
+    return 0;
 }

@@ -41,6 +41,7 @@ int ow_pg_changes_take(struct ow_pg_log *log, const struct ow_pg_layout *layout,
 /* 1: a message; 0: that was all of it. */
 int ow_pg_changes_next(struct ow_pg_log *log, struct ow_message *ret, struct ow_error *err) OW_MUST_CHECK;
 /* A row of the snapshot, in log->snapshot: what is known of it besides. */
-void ow_pg_changes_of_snapshot(struct ow_pg_log *log, bool is_first_of_table, struct ow_message *ret);
+int ow_pg_changes_of_snapshot(struct ow_pg_log *log, bool is_first_of_table, struct ow_message *ret,
+                              struct ow_error *err) OW_MUST_CHECK;
 
 #endif

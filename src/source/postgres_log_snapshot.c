@@ -14,6 +14,7 @@ static void clear_result(PGresult **result)
 void ow_pg_snapshot_close(struct ow_pg_snapshot *s)
 {
     PQclear(s->batch);
+    PQclear(s->next);
     PQfinish(s->conn);
     free(s->values);
     *s = (struct ow_pg_snapshot){0};
@@ -44,8 +45,9 @@ static int declare(struct ow_pg_snapshot *s, struct ow_error *err)
 static void forget_table(struct ow_pg_snapshot *s)
 {
     PQclear(s->batch);
+    PQclear(s->next);
     free(s->values);
-    s->batch = NULL;
+    s->batch = s->next = NULL;
     s->values = NULL;
     s->at = 0;
     s->is_described = false;
@@ -76,12 +78,15 @@ int ow_pg_snapshot_open(struct ow_pg_snapshot *s, const char *url, const char *s
     return r;
 }
 
+static const char FETCH[] = "FETCH 64 FROM onewrite_rows";
+
 static int fetch(struct ow_pg_snapshot *s, struct ow_error *err)
 {
     PQclear(s->batch);
-    s->batch = NULL;
+    s->batch = s->next;
+    s->next = NULL;
     s->at = 0;
-    int r = ow_postgres_query(s->conn, s->shown, "FETCH 64 FROM onewrite_rows", &s->batch, err);
+    int r = s->batch ? 0 : ow_postgres_query(s->conn, s->shown, FETCH, &s->batch, err);
     if (r < 0 || s->values)
         return r;
     s->values = calloc((size_t)PQnfields(s->batch) + 1, sizeof *s->values);
@@ -120,4 +125,12 @@ int ow_pg_snapshot_next(struct ow_pg_snapshot *s, struct ow_error *err)
                            : (struct ow_bytes){PQgetvalue(s->batch, s->at, i), (size_t)PQgetlength(s->batch, s->at, i)};
     s->at++;
     return 1;
+}
+
+int ow_pg_snapshot_is_last(struct ow_pg_snapshot *s, struct ow_error *err)
+{
+    if (s->at < PQntuples(s->batch))
+        return 0;
+    int r = s->next ? 0 : ow_postgres_query(s->conn, s->shown, FETCH, &s->next, err);
+    return r < 0 ? r : PQntuples(s->next) == 0;
 }

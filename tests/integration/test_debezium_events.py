@@ -108,11 +108,12 @@ def test_a_key_that_changes(run, tmp_path, pg_database, kafka):  # noqa: F811
 def test_rows_before_the_slot(run, tmp_path, pg_database, kafka):  # noqa: F811
     make_topics(kafka, {"before.public.t", "before.public.u"})
     case = simple_case("before", "public.t,public.u", "CREATE TABLE t (a int PRIMARY KEY); CREATE TABLE u (a int PRIMARY KEY);"
-                       "INSERT INTO t VALUES (1), (2); INSERT INTO u VALUES (3)", "INSERT INTO u VALUES (4)")
+                       "INSERT INTO t SELECT generate_series(1, 128); INSERT INTO u VALUES (201), (202), (203)", "INSERT INTO u VALUES (204)")
     case["properties"] = case["properties"].replace("snapshot.mode=no_data", "snapshot.mode=initial")
     relay(run, tmp_path, pg_database, kafka, case)
     found = sorted(((key["a"], event[0], event[3]) for key, event, _headers in rows(kafka, {"before.public.t", "before.public.u"})))
-    assert found == [(1, "r", "first"), (2, "r", "true"), (3, "r", "first_in_data_collection"), (4, "c", "false")]
+    assert found == [(1, "r", "first_in_data_collection"), *((n, "r", "true") for n in range(2, 128)), (128, "r", "last_in_data_collection"),
+                     (201, "r", "first_in_data_collection"), (202, "r", "true"), (203, "r", "last"), (204, "c", "false")]
 
 
 def test_a_large_value_that_was_not_changed(run, tmp_path, pg_database, kafka):  # noqa: F811

@@ -168,6 +168,40 @@ static void test_lookup(void **state)
     ow_buf_done(&to);
 }
 
+static void test_lookup_any(void **state)
+{
+    (void)state;
+    static const char text[] =
+        "{\"a\": {\"b\" : [ {\"c\":\"x\\ny\"} ,-1.50]}, \"n\":null, \"e\":{}, \"d\":[1],\"d\":[2]}";
+    static const struct {
+        const char *path;
+        int result;
+        const char *found;
+    } cases[] = {
+        {"a", 1, "{\"b\" : [ {\"c\":\"x\\ny\"} ,-1.50]}"}, /* as it is written */
+        {"a.b", 1, "[ {\"c\":\"x\\ny\"} ,-1.50]"},
+        {"a.b.0", 1, "{\"c\":\"x\\ny\"}"},
+        {"a.b.0.c", 1, "x\ny"},
+        {"a.b.1", 1, "-1.50"},
+        {"n", 0, ""},
+        {"e", 1, "{}"},
+        {"d", 1, "[2]"}, /* the last one counts */
+        {"a.x", 0, ""},
+    };
+    for (size_t i = 0; i < OW_COUNT_OF(cases); i++) {
+        struct ow_buf to = {0};
+        struct ow_error err = {0};
+        ow_buf_add_text(&to, "<");
+        assert_int_equal(ow_json_lookup_any(ow_bytes_of(text), ow_bytes_of(cases[i].path), &to, &err), cases[i].result);
+        assert_string_equal(to.data + 1, cases[i].found);
+        ow_buf_done(&to);
+    }
+    struct ow_buf to = {0};
+    struct ow_error err = {0};
+    assert_int_equal(ow_json_lookup_any(OW_BYTES("{\"a\":{\"b\":1}"), OW_BYTES("a"), &to, &err), OW_EINVALID);
+    ow_buf_done(&to);
+}
+
 static void test_headers(void **state)
 {
     (void)state;
@@ -255,11 +289,12 @@ static void test_write_string(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_tokens),      cmocka_unit_test(test_what_is_not_json),
-        cmocka_unit_test(test_depth),       cmocka_unit_test(test_strings),
-        cmocka_unit_test(test_skip),        cmocka_unit_test(test_lookup),
-        cmocka_unit_test(test_headers),     cmocka_unit_test(test_no_headers),
-        cmocka_unit_test(test_bad_headers), cmocka_unit_test(test_write_string),
+        cmocka_unit_test(test_tokens),       cmocka_unit_test(test_what_is_not_json),
+        cmocka_unit_test(test_depth),        cmocka_unit_test(test_strings),
+        cmocka_unit_test(test_skip),         cmocka_unit_test(test_lookup),
+        cmocka_unit_test(test_lookup_any),   cmocka_unit_test(test_headers),
+        cmocka_unit_test(test_no_headers),   cmocka_unit_test(test_bad_headers),
+        cmocka_unit_test(test_write_string),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
