@@ -210,10 +210,11 @@ class Bench:
             for number in range(self.options.rounds + 1):
                 for name, contender in random.sample([("limit: libpq", limit), ("onewrite, sql handler", ours)], 2):
                     query(database, "TRUNCATE onewrite.inbox, paid")
-                    (seconds, cpu), _ = contender(batch, messages)
+                    (seconds, cpu), who = contender(batch, messages)
+                    transactions = query(database, "SELECT count(DISTINCT handled_at) FROM onewrite.inbox WHERE consumer = %s", who)[0][0]
                     print(f"inbox {mode}, round {number}, {name}: {messages / seconds:,.0f}/s", file=sys.stderr)
                     if number > 0:
-                        found[name].append({"rate": messages / seconds, "cpu_us": cpu / messages * 1e6})
+                        found[name].append({"rate": messages / seconds, "cpu_us": cpu / messages * 1e6, "filled": messages / transactions})
             self.results["inbox"][mode] = {"batch": batch, "messages": messages, "found": found}
 
     # --- what came of it ------------------------------------------------------------------------------------------------
@@ -228,7 +229,7 @@ class Bench:
         if rows:
             yield table(f"{IN_FLIGHT} in flight, by key, 0 to {WORK_US / 1000:g} ms of work", ["keys", "messages", "contender", "seconds",
                         "times the work", "CPU µs/message", "MiB"], rows)
-        rows = [[mode, str(case["batch"]), name, spread([run["rate"] for run in runs]), spread([run["cpu_us"] for run in runs], 1)]
+        rows = [[mode, f"{middle([run['filled'] for run in runs]):.1f}", name, spread([run["rate"] for run in runs]), spread([run["cpu_us"] for run in runs], 1)]
                 for mode, case in self.results["inbox"].items() for name, runs in case["found"].items()]
         if rows:
             yield table("Inbox in PostgreSQL", ["", "messages a transaction", "contender", "messages/s", "CPU µs/message"], rows)

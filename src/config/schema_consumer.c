@@ -110,7 +110,6 @@ static const struct ow_option http_options[] = {
 static const struct ow_option exec_options[] = {
     {.key = "command",
      .type = OW_OPTION_NODE,
-     .is_required = true,
      .sample = "/usr/local/bin/handle",
      .help = "The program, or a list: [PROGRAM, ARGUMENT, …]. It runs all the time, reads a line of JSON\n"
              "a message, and answers with one, in any order: {\"id\": \"…\", \"ok\": true}.",
