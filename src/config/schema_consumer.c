@@ -144,7 +144,11 @@ static const struct ow_option handler_options[] = {
              "id topic key type aggregatetype aggregateid time payload headers.NAME payload.PATH.",
      CONSUMER(sql)},
     {.key = "http", .type = OW_OPTION_GROUP, .help = "Or a call.", .group = http_options},
-    {.key = "exec", .type = OW_OPTION_GROUP, .help = "Or a program of yours.", .group = exec_options},
+    {.key = "exec",
+     .type = OW_OPTION_GROUP,
+     .help = "Or a program of yours.",
+     .needs = "no other handler",
+     .group = exec_options},
     {0},
 };
 
