@@ -84,7 +84,7 @@ struct ow_broker {
     const struct ow_broker_ops *ops;
     /* Set by whoever calls. A call that has to wait for a network (open, last_position, record_position and those of a
        transaction) calls it every now and then, so that what is due meanwhile gets done: at first every half second,
-       while nothing is answered at longer intervals, never longer than 10 s. False: the caller will not wait any
+       while nothing is answered at longer intervals, never longer than 4 s. False: the caller will not wait any
        longer, and the call fails with OW_EUNREACHABLE. NULL: there is nothing to do. */
     bool (*meanwhile)(void *context);
     void *meanwhile_context;

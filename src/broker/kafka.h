@@ -6,6 +6,7 @@
  *   kafka_client.c     one producer: made, reached, ended; what its errors mean
  *   kafka_tls.c        what is wrong with files and certificates
  *   kafka_topic.c      topics as far as this producer knows them, and making them
+ *   kafka_offsets.c    positions into transactions
  *   kafka_position.c   positions of sources, kept as the offset metadata of a consumer group that nobody joins
  *   kafka.c            publishing at least once
  *   kafka_exactly.c    publishing in transactions
@@ -63,6 +64,7 @@ struct ow_kafka_client {
     char reason[OW_KAFKA_REASON_SIZE]; /* of the latest failure to connect */
     rd_kafka_resp_err_t reason_code;
     bool is_down;         /* no broker can be reached now */
+    bool is_abandoned;    /* see ow_kafka_offsets_send() */
     bool is_consumer;     /* set before it is opened: no producer, with what `extra` says of its group */
     atomic_int untrusted; /* why the certificate of a broker was refused last; 0: it was not */
 };
@@ -215,6 +217,14 @@ int ow_kafka_position_read(const struct ow_kafka_client *client, const struct ow
 int ow_kafka_position_write(struct ow_kafka_client *client, const struct ow_kafka_settings *settings,
                             const char *source, const char *topic, struct ow_position position,
                             struct ow_error *err) OW_MUST_CHECK;
+
+/* --- offsets in a transaction (kafka_offsets.c) -------------------------------------------------------- */
+
+/* rd_kafka_send_offsets_to_transaction(), whose answer comes to *ret. OW_EUNREACHABLE: the caller will not wait any
+   longer, and `client` is abandoned: it can only be closed, which leaves its producer behind. */
+int ow_kafka_offsets_send(struct ow_kafka_client *client, const char *group, const char *topic,
+                          struct ow_position position, int timeout_ms, rd_kafka_error_t **ret,
+                          struct ow_error *err) OW_MUST_CHECK;
 
 /* --- the brokers -------------------------------------------------------------------------------------- */
 

@@ -11,7 +11,7 @@ enum {
     REACH_MS = 5000,
     REACH_SLICE_MS = 100,
     SLICE_MS = 500, /* at once, at first */
-    SLICE_MS_MAX = 10000,
+    SLICE_MS_MAX = 4000,
     SETTLED_MS = 1000,         /* a name may stand for addresses of which only one answers: none is tried once only */
     TOKEN_LIFETIME_MS = 60000, /* the file is read again well before that */
 };
@@ -53,6 +53,12 @@ void ow_kafka_client_close(struct ow_kafka_client *c)
 {
     if (!c->rk)
         return;
+    if (c->is_abandoned) { /* somebody is in it */
+        c->rk = NULL;
+        c->queue = NULL;
+        c->is_abandoned = false;
+        return;
+    }
     if (c->event)
         rd_kafka_event_destroy(c->event);
     c->event = NULL;

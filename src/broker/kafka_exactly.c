@@ -480,15 +480,12 @@ static int add_position(struct exactly *k, const char *source, struct ow_positio
 {
     char group[OW_KAFKA_GROUP_SIZE];
     rd_kafka_error_t *error = NULL;
-    rd_kafka_topic_partition_list_t *offsets = ow_kafka_position_offsets(k->position_topic, position);
-    if (!offsets)
-        return ow_error_set(err, OW_ENOMEM, "out of memory");
+    int r = 0;
     ow_kafka_group_name(source, group);
-    rd_kafka_consumer_group_metadata_t *metadata = rd_kafka_consumer_group_metadata_new(group);
-    for (int slice = 0; may_try(k, &error, deadline, &slice);)
-        error = rd_kafka_send_offsets_to_transaction(k->client.rk, offsets, metadata, slice);
-    rd_kafka_consumer_group_metadata_destroy(metadata);
-    rd_kafka_topic_partition_list_destroy(offsets);
+    for (int slice = 0; r == 0 && may_try(k, &error, deadline, &slice);)
+        r = ow_kafka_offsets_send(&k->client, group, k->position_topic, position, left_until(deadline), &error, err);
+    if (r < 0)
+        return r;
     return error ? refuse(k, error, "add the position to the transaction", err) : 0;
 }
 
@@ -503,13 +500,15 @@ static int commit_at_kafka(struct exactly *k, int64_t deadline, struct ow_error 
 static void exactly_abort(struct ow_broker *broker)
 {
     struct exactly *k = self_of(broker);
-    if (k->is_begun && k->client.rk) {
+    if (k->is_begun && k->client.rk && !k->client.is_abandoned) {
         int64_t deadline = ow_clock_monotonic_ms() + ABORT_MS;
         /* Aborting waits for the reports, which nobody but us takes from the queue. */
         (void)rd_kafka_purge(k->client.rk, RD_KAFKA_PURGE_F_QUEUE | RD_KAFKA_PURGE_F_INFLIGHT);
-        while (k->reported < k->count - k->accepted && left_until(deadline) > 0)
+        while (k->reported < k->count - k->accepted && ow_kafka_client_slice(&k->client, deadline, 0) > 0)
             (void)serve_one(k, 10);
-        rd_kafka_error_t *error = rd_kafka_abort_transaction(k->client.rk, left_until(deadline));
+        rd_kafka_error_t *error = NULL;
+        for (int slice = 0; may_try(k, &error, deadline, &slice);)
+            error = rd_kafka_abort_transaction(k->client.rk, slice);
         if (error) /* Kafka aborts it by itself: at our next init_transactions(), or when its time is over */
             rd_kafka_error_destroy(error);
     }

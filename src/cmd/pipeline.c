@@ -2,6 +2,7 @@
 #include "cmd/pipeline.h"
 
 #include <pthread.h>
+#include <signal.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <sys/eventfd.h>
@@ -20,7 +21,7 @@ struct ow_pipeline {
     int ended_fd;
     struct ow_error end;
     pthread_t thread;
-    bool is_started;
+    atomic_bool is_started;
     int stop_fd, wake_fd;
     struct ow_desk *desk; /* NULL: nobody wants to know */
     int64_t tell_due_ms, places_due_ms;
@@ -28,8 +29,17 @@ struct ow_pipeline {
     _Atomic int64_t stops_ms; /* when it was told to; 0: it was not */
 };
 
+/* Signals are taken when all has been opened; until then they show here. */
+static bool is_asked_to_end(void)
+{
+    sigset_t pending;
+    return sigpending(&pending) == 0 && (sigismember(&pending, SIGTERM) == 1 || sigismember(&pending, SIGINT) == 1);
+}
+
 bool ow_pipeline_may_wait(const struct ow_pipeline *p)
 {
+    if (!atomic_load(&p->is_started))
+        return !is_asked_to_end();
     int64_t stops_ms = atomic_load(&p->stops_ms);
     return !stops_ms || ow_clock_monotonic_ms() < stops_ms + DRAIN_MS_MAX;
 }

@@ -10,7 +10,7 @@ import subprocess
 
 import pytest
 from conftest import wait_for
-from faults import BY_LOG, own_server, tell, way, way_on  # noqa: F401 (fixtures)
+from faults import SOME_BY_LOG, own_server, tell, way, way_on  # noqa: F401 (fixtures)
 from kafka import *  # noqa: F403 (fixtures)
 from postgres import Database, pg_database, pg_server, query  # noqa: F401 (fixtures)
 
@@ -31,7 +31,7 @@ def goes_on(way):
     return verdict
 
 
-@pytest.mark.parametrize("way", BY_LOG, indirect=True)
+@pytest.mark.parametrize("way", SOME_BY_LOG, indirect=True)
 def test_a_slot_that_is_gone(way):
     way.once()
     way.shop.place(orders=10)
@@ -69,7 +69,7 @@ def test_another_table_in_its_place(way):
 
 
 @pytest.mark.server(max_slot_wal_keep_size="16MB", max_wal_size="32MB", min_wal_size="32MB")
-@pytest.mark.parametrize("lone_way", BY_LOG, indirect=True)
+@pytest.mark.parametrize("lone_way", SOME_BY_LOG, indirect=True)
 def test_a_slot_that_held_back_too_much(lone_way):
     way = lone_way
     way.once()
@@ -91,7 +91,7 @@ def test_a_slot_that_held_back_too_much(lone_way):
     assert goes_on(way).lost == (10 if way.is_message else 0)
 
 
-@pytest.mark.parametrize("lone_way", BY_LOG, indirect=True)
+@pytest.mark.parametrize("lone_way", SOME_BY_LOG, indirect=True)
 def test_a_restored_backup(lone_way, own_server, tmp_path):
     """The data of an hour ago, under the same system identifier: its log ends before what was published."""
     way = lone_way

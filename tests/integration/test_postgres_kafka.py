@@ -11,7 +11,7 @@ import time
 
 import pytest
 from conftest import wait_for
-from faults import BY_LOG, WAYS, WINDOW, background, kill, tell, way  # noqa: F401 (fixtures)
+from faults import WAYS, WINDOW, background, kill, tell, way  # noqa: F401 (fixtures)
 from kafka import *  # noqa: F403 (fixtures)
 from oracle import compare
 from postgres import PgShop, pg_database, pg_server, query  # noqa: F401 (fixtures)
