@@ -25,7 +25,8 @@ import subprocess
 import time
 
 import pytest
-from maven import maven
+from maven import fetching, maven
+from ports import free_ports
 from proxy import Proxy
 
 VERSION = "4.1.0"
@@ -80,21 +81,12 @@ listener.name.secure.plain.sasl.jaas.config=org.apache.kafka.common.security.pla
 def jars(version):
     """The folder with them; skips where they cannot be had."""
     folder = BUILD / f"kafka-{version}"
-    if not (folder / "complete").exists():
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / "pom.xml").write_text(POM.format(version))
-        maven(f"Apache Kafka {version}", "-f", folder / "pom.xml", "dependency:copy-dependencies", "-DincludeScope=runtime",
-              f"-DoutputDirectory={folder}/jars")
-        (folder / "complete").touch()
+    with fetching(folder) as is_missing:
+        if is_missing:
+            (folder / "pom.xml").write_text(POM.format(version))
+            maven(f"Apache Kafka {version}", "-f", folder / "pom.xml", "dependency:copy-dependencies", "-DincludeScope=runtime",
+                  f"-DoutputDirectory={folder}/jars")
     return folder / "jars"
-
-
-def free_ports(count):
-    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    ports = [s.getsockname()[1] for s in sockets]
-    for s in sockets:
-        s.close()
-    return ports
 
 
 def make_certificates(folder):

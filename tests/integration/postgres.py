@@ -16,7 +16,6 @@ import os
 import pathlib
 import pwd
 import shutil
-import socket
 import subprocess
 import tarfile
 import tempfile
@@ -25,7 +24,8 @@ import zipfile
 
 import pytest
 from conftest import BUILD, wait_for
-from maven import maven
+from maven import fetching, maven
+from ports import free_port
 
 try:
     import psycopg2
@@ -54,23 +54,17 @@ def programs_of(version):
     if installed.is_dir():
         return installed
     folder = BUILD / f"postgres-{RELEASES[version]}"
-    if not (folder / "complete").exists():
-        machine = ARCHITECTURES.get(os.uname().machine) or pytest.skip(f"no PostgreSQL {version} for {os.uname().machine}")
-        artifact = f"embedded-postgres-binaries-linux-{machine}"
-        maven(f"PostgreSQL {version}", "dependency:copy", f"-Dartifact=io.zonky.test.postgres:{artifact}:{RELEASES[version]}",
-              f"-DoutputDirectory={folder}", "-Dmdep.useBaseVersion=true")
-        with zipfile.ZipFile(folder / f"{artifact}-{RELEASES[version]}.jar") as jar:
-            packed = next(name for name in jar.namelist() if name.endswith(".txz"))
-            with tarfile.open(fileobj=io.BytesIO(jar.read(packed)), mode="r:xz") as archive:
-                archive.extractall(folder)
-        (folder / "complete").touch()
+    with fetching(folder) as is_missing:
+        if is_missing:
+            machine = ARCHITECTURES.get(os.uname().machine) or pytest.skip(f"no PostgreSQL {version} for {os.uname().machine}")
+            artifact = f"embedded-postgres-binaries-linux-{machine}"
+            maven(f"PostgreSQL {version}", "dependency:copy", f"-Dartifact=io.zonky.test.postgres:{artifact}:{RELEASES[version]}",
+                  f"-DoutputDirectory={folder}", "-Dmdep.useBaseVersion=true")
+            with zipfile.ZipFile(folder / f"{artifact}-{RELEASES[version]}.jar") as jar:
+                packed = next(name for name in jar.namelist() if name.endswith(".txz"))
+                with tarfile.open(fileobj=io.BytesIO(jar.read(packed)), mode="r:xz") as archive:
+                    archive.extractall(folder)
     return folder / "bin"
-
-
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 class Server:
