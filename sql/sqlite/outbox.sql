@@ -54,5 +54,7 @@ SELECT (SELECT count(*) FROM onewrite_outbox WHERE accepted_at IS NULL), (SELECT
 BEGIN IMMEDIATE;
 DROP TABLE onewrite_outbox;
 DROP TABLE onewrite_dead_letter;
+DROP TABLE IF EXISTS onewrite_inbox;
+DROP TABLE IF EXISTS onewrite_consumer;
 DROP TABLE onewrite_meta;
 COMMIT
