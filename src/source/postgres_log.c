@@ -498,10 +498,11 @@ static void look_what_is_retained(struct ow_pg_log *log)
     log->base.retained_bytes = ow_pg_side_retained(&log->side, log->slot) + 1;
 }
 
-/* There was always more to read, for a while. */
+/* What was there when it was opened is not read yet, or there was always more to read for a while. */
 static bool is_behind(const struct ow_pg_log *log)
 {
-    return log->state == OW_PG_STREAMING && ow_clock_monotonic_ms() - log->dry_ms > BEHIND_MS;
+    return log->state == OW_PG_STREAMING &&
+           (log->read_lsn < log->target_lsn || ow_clock_monotonic_ms() - log->dry_ms > BEHIND_MS);
 }
 
 static int log_tend(struct ow_source *source, struct ow_wait *wait, struct ow_error *err)

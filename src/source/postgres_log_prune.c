@@ -17,7 +17,7 @@ enum {
     AGAIN_MS = 1000,   /* after a lost connection */
     PAGE_SIZE = 8192,  /* of the server's log */
     PAGE_HEADER_MAX = 40,
-    REST = 9,         /* while the log is behind: so many times as long as a step took */
+    REST = 39,        /* while the log is behind: so many times as long as a step took */
     LEFT_ROWS = 5000, /* of the table, looked at together */
 };
 

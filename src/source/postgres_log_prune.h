@@ -41,7 +41,7 @@ void ow_pg_pruner_done(struct ow_pg_pruner *pruner);
 void ow_pg_pruner_add(struct ow_pg_pruner *pruner, int64_t seq);
 /* Does what can be done now. `done`: everything that commits before it is confirmed. A connection that is lost is
    opened again later; any other error, a missing right above all, is returned. While the log is behind, what has to be
-   read comes first: a tenth of the time is the pruner's. */
+   read comes first: a fortieth of the time is the pruner's. */
 int ow_pg_pruner_tend(struct ow_pg_pruner *pruner, uint64_t done, bool hurries, bool is_behind, struct ow_wait *wait,
                       struct ow_error *err) OW_MUST_CHECK;
 /* Waits until everything that was added is deleted. OW_EBUSY: it took too long. */
