@@ -351,6 +351,28 @@ static void drop_emitted(struct ow_consumer_call *call)
     call->emitted_count = 0;
 }
 
+static void put_off_letter(struct ow_consumer *c, struct ow_consumer_call *call, const char *reason)
+{
+    call->state = OW_MUTANT(LETTER_FORGOTTEN) ? OW_CALL_SENT : OW_CALL_FAILED;
+    c->letters_due_ms = ow_consumer_now_ms(c) + ow_retry_delay_ms(&c->options.reconnect,
+                                                                  ++c->sides[OW_SIDE_LETTERS].failures,
+                                                                  c->options.world.dice(c->options.world.context));
+    if (!c->sides[OW_SIDE_LETTERS].has_trouble)
+        ow_consumer_tell(c, OW_CONSUMER_TROUBLE, "the dead letter of message %.*s was not accepted: %s",
+                         OW_PRINT(call->task.id), reason);
+    c->sides[OW_SIDE_LETTERS].has_trouble = true;
+}
+
+/* The topic will never have it. Where there is a store it is kept there alone; else it is told, and tried on. */
+static void refuse_letter(struct ow_consumer *c, struct ow_consumer_call *call, const char *reason)
+{
+    if (c->inbox && c->options.keeps_letters)
+        call->state = OW_CALL_ASIDE;
+    else
+        put_off_letter(c, call, reason);
+}
+
+/* 1: none can be made of this record, which is dealt with. */
 static int send_letter(struct ow_consumer *c, struct ow_consumer_call *call, struct ow_error *err)
 {
     struct ow_consumer_failure failure = {.consumer = c->options.name,
@@ -364,6 +386,10 @@ static int send_letter(struct ow_consumer *c, struct ow_consumer_call *call, str
     ow_buf_clear(&c->letter_scratch);
     int r = c->options.make_letter(c->options.letter_context, &call->record, &failure, &c->letter_scratch, &letter,
                                    err);
+    if (r < 0 && ow_error_class(r) != OW_CLASS_RETRYABLE) {
+        refuse_letter(c, call, err->text);
+        return 1;
+    }
     if (r < 0)
         return r;
     /* Its bytes must live until the receipt: they are a copy, and the call's. */
@@ -380,21 +406,13 @@ static void take_letter_receipt(struct ow_consumer *c, const struct ow_receipt *
     if (!call || call->state != OW_CALL_SENT)
         return;
     drop_emitted(call);
-    if (receipt->verdict == OW_ACCEPTED)
+    if (receipt->verdict == OW_ACCEPTED) {
         ow_consumer_side_works(c, OW_SIDE_LETTERS);
-    if (receipt->verdict == OW_ACCEPTED || (receipt->verdict == OW_REJECTED && c->inbox && c->options.keeps_letters)) {
         call->state = OW_CALL_ASIDE;
-        return;
-    }
-    struct ow_error err = {.code = OW_EAGAIN};
-    (void)ow_error_set(&err, OW_EAGAIN, "a dead letter was not accepted: %s", receipt->reason);
-    call->state = OW_MUTANT(LETTER_FORGOTTEN) ? OW_CALL_SENT : OW_CALL_FAILED;
-    c->letters_due_ms = ow_consumer_now_ms(c) + ow_retry_delay_ms(&c->options.reconnect,
-                                                                  ++c->sides[OW_SIDE_LETTERS].failures,
-                                                                  c->options.world.dice(c->options.world.context));
-    if (!c->sides[OW_SIDE_LETTERS].has_trouble)
-        ow_consumer_tell(c, OW_CONSUMER_TROUBLE, "%s", err.text);
-    c->sides[OW_SIDE_LETTERS].has_trouble = true;
+    } else if (receipt->verdict == OW_REJECTED)
+        refuse_letter(c, call, receipt->reason);
+    else
+        put_off_letter(c, call, receipt->reason);
 }
 
 static int take_letter_receipts(struct ow_consumer *c, struct ow_error *err)
@@ -425,6 +443,10 @@ static int send_letters(struct ow_consumer *c, struct ow_error *err)
         has_begun = true;
         if (r == 0)
             r = send_letter(c, call, err);
+        if (r == 1) {
+            r = 0;
+            continue;
+        }
         if (r == 0)
             call->state = OW_MUTANT(LETTER_UNSENT) ? OW_CALL_ASIDE : OW_CALL_SENT;
         else
