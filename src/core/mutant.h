@@ -41,24 +41,25 @@
     X(TOLD_TOO_FAR, "a server is told to forget more than what is on record")
 
 /* The same for consumers. */
-#define OW_CONSUMER_MUTANTS(X)                                                          \
-    X(INBOX_NOT_ASKED, "a message that was handled before is handled again")            \
-    X(BLOCKED_IS_HANDLED, "a message passes a dead letter of its key")                  \
-    X(SETTLE_UNRECORDED, "an offset is settled although the inbox knows nothing of it") \
-    X(REVOKE_UNSETTLED, "a partition is given away without settling what is done")      \
-    X(RETRY_AT_ONCE, "a message that failed does not wait")                             \
-    X(SETTLE_TOO_FAR, "an offset is settled beyond one that is not")                    \
-    X(TROUBLE_IS_ATTEMPT, "trouble of the inbox's store counts as an attempt")          \
-    X(BEHIND_GOES_ON, "what was taken behind a message that failed goes on without it") \
-    X(ENDLESS_RETRY, "a message is tried more often than it may be")                    \
-    X(BREAKER_IGNORED, "calls begin although the breaker is open")                      \
-    X(PROBE_IS_ATTEMPT, "a probe that fails counts as an attempt")                      \
-    X(PROBE_NOT_GIVEN_UP, "a probe that came to nothing is waited for for ever")        \
-    X(HELD_UP_IS_ATTEMPT, "a handler that is held up counts as an attempt")             \
-    X(LETTER_UNRECORDED, "a letter is there, and its message counts as handled")        \
-    X(LETTER_UNSENT, "a letter counts as written when it was only sent")                \
-    X(LETTER_FORGOTTEN, "a letter that its topic refused for now is not sent again")    \
-    X(REPLAY_BY_ID, "a letter is looked up by its id, and found to be done with")       \
+#define OW_CONSUMER_MUTANTS(X)                                                                \
+    X(INBOX_NOT_ASKED, "a message that was handled before is handled again")                  \
+    X(BLOCKED_IS_HANDLED, "a message passes a dead letter of its key")                        \
+    X(SETTLE_UNRECORDED, "an offset is settled although the inbox knows nothing of it")       \
+    X(OFFSET_UNREAD, "a partition whose place cannot be asked for now is read from anywhere") \
+    X(REVOKE_UNSETTLED, "a partition is given away without settling what is done")            \
+    X(RETRY_AT_ONCE, "a message that failed does not wait")                                   \
+    X(SETTLE_TOO_FAR, "an offset is settled beyond one that is not")                          \
+    X(TROUBLE_IS_ATTEMPT, "trouble of the inbox's store counts as an attempt")                \
+    X(BEHIND_GOES_ON, "what was taken behind a message that failed goes on without it")       \
+    X(ENDLESS_RETRY, "a message is tried more often than it may be")                          \
+    X(BREAKER_IGNORED, "calls begin although the breaker is open")                            \
+    X(PROBE_IS_ATTEMPT, "a probe that fails counts as an attempt")                            \
+    X(PROBE_NOT_GIVEN_UP, "a probe that came to nothing is waited for for ever")              \
+    X(HELD_UP_IS_ATTEMPT, "a handler that is held up counts as an attempt")                   \
+    X(LETTER_UNRECORDED, "a letter is there, and its message counts as handled")              \
+    X(LETTER_UNSENT, "a letter counts as written when it was only sent")                      \
+    X(LETTER_FORGOTTEN, "a letter that its topic refused for now is not sent again")          \
+    X(REPLAY_BY_ID, "a letter is looked up by its id, and found to be done with")             \
     X(RESUME_FORGOTTEN, "reading was held back, and nobody goes on with it")
 
 enum ow_mutant {

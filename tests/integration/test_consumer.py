@@ -150,6 +150,18 @@ def test_skip_lets_the_key_go_on(run, bus):
     assert [number for _, number, _ in bus.effects()] == [n for n in range(20) if n != 3]
 
 
+def test_offsets_in_the_inbox(run, bus, tmp_path):
+    """A group that begins at the end goes on from where its inbox has it, also when more has come meanwhile."""
+    bus.publish(orders(10))
+    config = tmp_path / bus.configure()
+    text = config.read_text()
+    for start, count in (("beginning", 10), ("end", 30)):
+        config.write_text(text.replace("topics: outbox.event.order", f"topics: outbox.event.order, start: {start}, offsets: inbox"))
+        run("run", "--until-end", config)
+        assert sorted(number for _, number, _ in bus.effects()) == list(range(count))
+        bus.publish(orders(30)[10:])
+
+
 def test_without_dead_letters_it_is_tried_for_ever(start, bus):
     bus.publish([("order-0", "k0", "no JSON"), ("order-1", "k1", '{"number": 1}')])
     process = start("run", bus.configure())

@@ -81,7 +81,9 @@ static void attend(struct csim_subscriber *s)
             s->told[p] = true;
             s->paused[p] = false;
             s->settling[p] = 0;
-            s->next[p] = w->partitions[p].settled;
+            /* A group whose offsets are elsewhere has none here, and would begin at the end. */
+            s->next[p] = w->options.keeps_offsets && w->partitions[p].kept >= 0 ? w->partitions[p].count
+                                                                                : w->partitions[p].settled;
             memset(s->member->did[p], 0, sizeof s->member->did[p]);
             memset(s->member->attempts[0][p], 0, sizeof s->member->attempts[0][p]);
             tell(s, OW_EVENT_ASSIGNED, p);

@@ -51,6 +51,7 @@ static int new_partition(struct ow_consumer *c, struct ow_bytes topic, int64_t p
     }
     p->partition = partition;
     p->settle_offset = -1;
+    p->needs_offset = topic.data && c->options.keeps_offsets;
     *ret = p;
     return 0;
 }
@@ -240,6 +241,35 @@ static void leave(struct ow_consumer *c, struct ow_consumer_partition *p)
     p->settle_offset = -1;
 }
 
+/* To where the inbox has it; where it knows of none, the subscriber's own choice stands. < 0, and *ret_side failed. */
+static int place(struct ow_consumer *c, const struct ow_consumer_partition *p, enum ow_consumer_side *ret_side,
+                 struct ow_error *err)
+{
+    int64_t offset;
+    struct ow_bytes topic = ow_bytes_of(p->topic);
+    *ret_side = OW_SIDE_INBOX;
+    int r = c->inbox->ops->read_offset(c->inbox, topic, p->partition, &offset, err);
+    if (r != 1)
+        return r;
+    *ret_side = OW_SIDE_SUBSCRIBER;
+    return c->subscriber->ops->seek(c->subscriber, topic, (uint32_t)p->partition, offset, err);
+}
+
+/* Nothing of a partition is read before its place is known: it could be passed over. */
+static int place_those_that_wait(struct ow_consumer *c, struct ow_error *err)
+{
+    enum ow_consumer_side side;
+    for (size_t i = 0; i < c->partition_count; i++) {
+        struct ow_consumer_partition *p = c->partitions[i];
+        if (!p->needs_offset || !ow_consumer_is_open(c, OW_SIDE_INBOX))
+            continue;
+        if (place(c, p, &side, err) < 0)
+            return ow_consumer_side_failed(c, side, err);
+        p->needs_offset = false;
+    }
+    return 0;
+}
+
 void ow_consumer_on_partition(void *context, enum ow_subscriber_event event, struct ow_bytes topic, uint32_t partition)
 {
     struct ow_consumer *c = context;
@@ -251,11 +281,14 @@ void ow_consumer_on_partition(void *context, enum ow_subscriber_event event, str
         leave_behind(c, p);
     if (event != OW_EVENT_ASSIGNED)
         return;
-    int64_t offset;
-    if (add_partition(c, topic, partition, &p, &err) == 0 && c->options.keeps_offsets &&
-        ow_consumer_is_open(c, OW_SIDE_INBOX) &&
-        c->inbox->ops->read_offset(c->inbox, topic, partition, &offset, &err) == 1)
-        (void)c->subscriber->ops->seek(c->subscriber, topic, partition, offset, &err);
+    enum ow_consumer_side side;
+    if (add_partition(c, topic, partition, &p, &err) == 0 && p->needs_offset) {
+        p->needs_offset = !ow_consumer_is_open(c, OW_SIDE_INBOX) || place(c, p, &side, &err) < 0;
+        if (OW_MUTANT(OFFSET_UNREAD))
+            p->needs_offset = false;
+        if (p->needs_offset) /* the next step finds out what is the matter */
+            p->is_paused = c->subscriber->ops->pause(c->subscriber, topic, partition) == 0;
+    }
     char text[300];
     (void)snprintf(text, sizeof text, "%.*s/%u", OW_PRINT(topic), partition);
     ow_consumer_tell(c, OW_CONSUMER_ASSIGNED, "%s", text);
@@ -288,7 +321,7 @@ bool ow_consumer_may_resume(const struct ow_consumer *c)
     if (c->is_paused)
         return has_eased(c);
     for (size_t i = 0; i < c->partition_count; i++)
-        if (c->partitions[i]->is_paused && is_half_done(c->partitions[i]))
+        if (c->partitions[i]->is_paused && !c->partitions[i]->needs_offset && is_half_done(c->partitions[i]))
             return true;
     return false;
 }
@@ -310,7 +343,7 @@ static void apply_pressure(struct ow_consumer *c)
         struct ow_bytes topic = ow_bytes_of(p->topic);
         if (!p->is_paused && is_full(p))
             p->is_paused = c->subscriber->ops->pause(c->subscriber, topic, (uint32_t)p->partition) == 0;
-        else if (p->is_paused && is_half_done(p))
+        else if (p->is_paused && !p->needs_offset && is_half_done(p))
             p->is_paused = c->subscriber->ops->resume(c->subscriber, topic, (uint32_t)p->partition) != 0;
     }
 }
@@ -408,7 +441,7 @@ static int take_record(struct ow_consumer *c, struct ow_record *record, struct o
     int r = p ? 0 : add_partition(c, record->message.topic, record->partition, &p, err);
     if (r < 0)
         return r;
-    if (is_full(p)) { /* it was on its way when the partition was held back */
+    if (is_full(p) || p->needs_offset) { /* it was on its way when the partition was held back */
         r = c->subscriber->ops->seek(c->subscriber, record->message.topic, (uint32_t)record->partition, record->offset,
                                      err);
         return r < 0 ? r : 0;
@@ -429,7 +462,11 @@ int ow_consumer_read(struct ow_consumer *c, struct ow_error *err)
     if (!ow_consumer_is_open(c, OW_SIDE_SUBSCRIBER))
         return 0;
     ow_consumer_sweep(c);
+    r = place_those_that_wait(c, err);
+    if (r < 0 || !ow_consumer_is_open(c, OW_SIDE_SUBSCRIBER))
+        return r;
     apply_pressure(c);
+    r = 1;
     for (int i = 0; r == 1 && i < READ_MAX && (c->bytes < c->options.window.bytes_max || i == 0); i++) {
         r = c->subscriber->ops->next(c->subscriber, &record, err);
         if (r == 1)
