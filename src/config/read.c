@@ -4,6 +4,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 
+#include "config/schema.h"
 #include "core/route.h"
 
 #define KEY_SHOWN_MAX 64
@@ -245,6 +246,7 @@ static const struct ow_option *refuse_key(struct ow_reader *reader, const struct
 {
     struct ow_nearest nearest = {.word = pair->name};
     OW_CLEANUP(ow_buf_done) struct ow_buf known = {0};
+    OW_CLEANUP(ow_buf_done) struct ow_buf place = {0};
     for (const struct ow_option *option = table; option->key; option++) {
         if (option->type == OW_OPTION_LATER)
             continue;
@@ -253,6 +255,8 @@ static const struct ow_option *refuse_key(struct ow_reader *reader, const struct
     }
     if (nearest.best)
         ow_reader_report(reader, pair->key, "unknown key; did you mean \"%s\"?", nearest.best);
+    else if (ow_schema_find_elsewhere(table, pair->name, ow_buf_bytes(&reader->path), &place))
+        ow_reader_report(reader, pair->key, "unknown key here; it is one of %s", ow_buf_bytes(&place).data);
     else
         ow_reader_report(reader, pair->key, "unknown key; known: %s", ow_buf_bytes(&known).data);
     return ow_option_find(table, ow_bytes_of(nearest.best));

@@ -39,4 +39,9 @@ extern const struct ow_option ow_alert_options[];    /* offsets in struct ow_con
 extern const struct ow_option ow_config_options[];   /* offsets in struct ow_config_draft */
 extern const struct ow_option ow_relay_options[];    /* offsets in struct ow_relay_draft */
 
+/* Where a key that the table `here` does not have is known, such as "relays[].to": the first such place, nearest to the
+   path `at`. False: nowhere. */
+bool ow_schema_find_elsewhere(const struct ow_option *here, struct ow_bytes key, struct ow_bytes at,
+                              struct ow_buf *path);
+
 #endif
