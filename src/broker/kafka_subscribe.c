@@ -81,12 +81,8 @@ static void ask_for_brokers(struct ow_kafka_subscriber *s)
 /* All but records. */
 static int serve(struct ow_kafka_subscriber *s, struct ow_error *err)
 {
-    uint64_t rung;
     rd_kafka_event_t *event;
-    /* Before the queues are looked at: what comes after that rings again. */
-    if (read(s->client.event_fd, &rung, sizeof rung) < 0) {
-        /* It did not ring. */
-    }
+    ow_kafka_client_hear(&s->client);
     while ((event = rd_kafka_queue_poll(s->client.queue, 0))) {
         take_event(s, event);
         rd_kafka_event_destroy(event);
@@ -513,8 +509,7 @@ static void subscriber_close(struct ow_subscriber *subscriber)
         rd_kafka_message_destroy(s->given);
     if (s->client.rk && !close_client(s))
         return; /* what it may still call back with is left to it */
-    if (s->client.event_fd >= 0)
-        (void)close(s->client.event_fd);
+    ow_kafka_client_done(&s->client);
     ow_kafka_settings_done(&s->settings);
     for (size_t i = 0; s->topics && i < s->topic_count; i++)
         free(s->topics[i]);
