@@ -196,8 +196,7 @@ static const struct ow_option retry_options[] = {
     {.key = "never",
      .type = OW_OPTION_WORDS,
      .sample = "[\"http 409\", \"http 5xx\"]",
-     .help = "Classes of failure that no retry will change: http STATUS, timeout, an SQLSTATE … An x at the end stands "
-             "for any digit or capital: http 4xx, 23xxx.",
+     .help = "Classes of failure that no retry will change: http STATUS, timeout, an SQLSTATE; http 4xx, 23xxx.",
      CONSUMER(consumer.no_retry_words)},
     {0},
 };
