@@ -248,17 +248,31 @@ static void put_back_rest(struct ow_consumer *c, struct batch *b, size_t from, b
     }
 }
 
-/* Whether a call for the same id runs, or is being recorded: another one has to wait for what becomes of it. Where the
-   lane of a key does not see to that: of a null key, with order: none, from another partition, or a letter. */
+/* A letter and what comes by for its key are in two windows. What the inbox says keeps them apart, but for a call that
+   was begun before another member took the letters over. */
+static bool is_of_same_lane(const struct ow_consumer *c, const struct ow_consumer_call *a,
+                            const struct ow_consumer_call *b)
+{
+    const struct ow_bytes one = a->record.message.key, other = b->record.message.key;
+    return (a->letter == 0) != (b->letter == 0) && c->options.order != OW_ORDER_NONE && one.data && other.data &&
+           ow_bytes_equal(one, other);
+}
+
+/* Whether a call runs, or is being recorded, of which this one has to wait to see what becomes of it: one for the same
+   id, where the lane of its key does not see to that (a null key, order: none, another partition, a letter). */
 static bool has_twin(const struct ow_consumer *c, const struct ow_consumer_call *call)
 {
     uint64_t name = c->names[call - c->calls];
+    bool has_letters = c->replays && c->replays->running > 0;
     if (!c->inbox || OW_MUTANT(TWINS_TOGETHER))
         return false;
-    for (uint32_t i = 0; i < c->options.in_flight; i++)
-        if (c->names[i] == name && &c->calls[i] != call && c->calls[i].state != OW_CALL_FREE &&
-            ow_bytes_equal(c->calls[i].task.id, call->task.id))
+    for (uint32_t i = 0; i < c->options.in_flight; i++) {
+        const struct ow_consumer_call *other = &c->calls[i];
+        if ((c->names[i] != name && !has_letters) || other == call || other->state == OW_CALL_FREE)
+            continue;
+        if (ow_bytes_equal(other->task.id, call->task.id) || is_of_same_lane(c, other, call))
             return true;
+    }
     return false;
 }
 
