@@ -81,12 +81,8 @@ static void ask_for_brokers(struct ow_kafka_subscriber *s)
 /* All but records. */
 static int serve(struct ow_kafka_subscriber *s, struct ow_error *err)
 {
-    uint64_t rung;
     rd_kafka_event_t *event;
-    /* Before the queues are looked at: what comes after that rings again. */
-    if (read(s->client.event_fd, &rung, sizeof rung) < 0) {
-        /* It did not ring. */
-    }
+    ow_kafka_client_hear(&s->client);
     while ((event = rd_kafka_queue_poll(s->client.queue, 0))) {
         take_event(s, event);
         rd_kafka_event_destroy(event);
@@ -459,8 +455,7 @@ static int subscriber_open(struct ow_subscriber *subscriber, struct ow_error *er
 
 static void free_all(struct ow_kafka_subscriber *s)
 {
-    if (s->client.event_fd >= 0)
-        (void)close(s->client.event_fd);
+    ow_kafka_client_done(&s->client);
     ow_kafka_settings_done(&s->settings);
     for (size_t i = 0; s->topics && i < s->topic_count; i++)
         free(s->topics[i]);
@@ -480,6 +475,7 @@ static void *destroy(void *context)
                                                                 for the answer for ever */
         (void)rd_kafka_assign(s->client.rk, NULL);
     rd_kafka_destroy_flags(s->client.rk, RD_KAFKA_DESTROY_F_NO_CONSUMER_CLOSE);
+    s->client.rk = NULL;
     free_all(s);
     return NULL;
 }
@@ -514,6 +510,7 @@ static void close_client(struct ow_kafka_subscriber *s)
     rd_kafka_queue_destroy(s->nothing);
     rd_kafka_queue_destroy(s->records);
     rd_kafka_queue_destroy(s->client.queue);
+    s->client.queue = NULL;
     if (s->group)
         destroy_within(s, has_left ? OW_KAFKA_FLUSH_MS : OW_KAFKA_END_MS);
     else

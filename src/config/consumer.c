@@ -181,8 +181,9 @@ static void check_handler(const struct checking *c)
     struct ow_config_consumer *consumer = &c->draft->consumer;
     const bool has[] = {[OW_CONFIG_HANDLER_SQL] = c->draft->sql,
                         [OW_CONFIG_HANDLER_HTTP] = consumer->http.url,
-                        [OW_CONFIG_HANDLER_EXEC] = c->draft->exec_command};
-    for (enum ow_config_handler i = OW_CONFIG_HANDLER_SQL; i <= OW_CONFIG_HANDLER_EXEC; i++) {
+                        [OW_CONFIG_HANDLER_EXEC] = c->draft->exec_command,
+                        [OW_CONFIG_HANDLER_CALLBACK] = c->draft->handler_word == 0};
+    for (enum ow_config_handler i = OW_CONFIG_HANDLER_SQL; i <= OW_CONFIG_HANDLER_CALLBACK; i++) {
         if (has[i] && consumer->handler)
             ow_check_report(&c->at, "handler", names[i], "there is %s handler already; a consumer has one handler",
                             consumer->handler == OW_CONFIG_HANDLER_SQL ? "an sql" : "an http");
@@ -191,10 +192,10 @@ static void check_handler(const struct checking *c)
     }
     if (!consumer->handler)
         ow_check_report(&c->at, NULL, "handler",
-                        "names no handler; write sql:, http: with a url, or exec: with a command");
-    if (has[OW_CONFIG_HANDLER_SQL] && !c->draft->store)
-        ow_check_report(&c->at, NULL, "inbox",
-                        "an sql handler works in the transaction of an inbox; write inbox: { store: … }");
+                        "names no handler; write sql:, http: with a url, exec: with a command, or handler: callback");
+    if ((has[OW_CONFIG_HANDLER_SQL] || has[OW_CONFIG_HANDLER_CALLBACK]) && !c->draft->store)
+        ow_check_report(&c->at, NULL, "inbox", "%s works in the transaction of an inbox; write inbox: { store: … }",
+                        has[OW_CONFIG_HANDLER_SQL] ? "an sql handler" : "a callback");
     check_parts(c, consumer);
 }
 
@@ -342,7 +343,7 @@ static int read_parts(struct ow_reader *reader, struct ow_consumer_draft *draft)
 
 static int read_consumer(struct ow_reader *reader, const yaml_node_t *node, struct ow_config *config)
 {
-    struct ow_consumer_draft draft = {0};
+    struct ow_consumer_draft draft = {.handler_word = UINT32_MAX};
     struct ow_error err;
     int r = ow_option_set_defaults(ow_consumer_options, &draft, &err);
     if (r == 0 && ow_reader_group(reader, node, ow_consumer_options, &draft)) {
