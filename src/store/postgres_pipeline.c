@@ -156,6 +156,18 @@ static int take_answers(struct ow_postgres *s, size_t count, bool has_begun, boo
     return first.code < 0 ? ow_error_set(err, first.code, "%s", first.text) : 0;
 }
 
+/* Nothing of ours is on its way then. */
+static int begin_now(struct ow_postgres *s, struct ow_error *err)
+{
+    PGresult *result = NULL;
+    ow_postgres_stop_running(s);
+    bool begins = s->begins;
+    s->begins = false;
+    int r = begins ? ow_postgres_query(s->conn, s->shown, "BEGIN", &result, err) : 0;
+    PQclear(result);
+    return r;
+}
+
 int ow_postgres_finish(struct ow_store *store, bool is_last, struct ow_store_failure *failure, struct ow_error *err)
 {
     struct ow_postgres *s = ow_postgres_self(store);
@@ -165,7 +177,7 @@ int ow_postgres_finish(struct ow_store *store, bool is_last, struct ow_store_fai
     failure = failure ? failure : &unwanted;
     *failure = (struct ow_store_failure){.index = count};
     if (count == 0 && !has_begun)
-        return 0;
+        return begin_now(s, err);
     s->queued = 0;
     s->has_begun = false;
     int r = commits ? ow_postgres_send(s->commit, NULL, 0, err) : 0;
@@ -209,12 +221,7 @@ int ow_postgres_script(struct ow_store *store, const char *sql, struct ow_error 
 {
     struct ow_postgres *s = ow_postgres_self(store);
     PGresult *result = NULL;
-    ow_postgres_stop_running(s);
-    bool begins = s->begins;
-    s->begins = false;
-    int r = begins ? ow_postgres_query(s->conn, s->shown, "BEGIN", &result, err) : 0;
-    PQclear(result);
-    result = NULL;
+    int r = begin_now(s, err);
     if (r == 0)
         r = ow_postgres_query(s->conn, s->shown, sql, &result, err);
     PQclear(result);

@@ -77,9 +77,10 @@ struct ow_store_ops {
        the first and finish() nothing else may be asked of the store. OW_EINVALID, OW_ETOOBIG: a value cannot be stored;
        what was queued before stands. */
     int (*queue)(struct ow_statement *statement, const struct ow_value *values, size_t count, struct ow_error *err);
-    /* Waits for what was queued. < 0: a statement failed, those behind it were not run, and an open transaction is of
-       no use any more. `failure` may be NULL. `is_last`: nothing but commit() comes behind it, so that in a LATE
-       transaction of PostgreSQL the commit goes along; commit() is called all the same, and says how it went. */
+    /* Waits for what was queued; a LATE transaction has begun then, even if nothing was. < 0: a statement failed, those
+       behind it were not run, and an open transaction is of no use any more. `failure` may be NULL. `is_last`: nothing
+       but commit() comes behind it, so that in a LATE transaction of PostgreSQL the commit goes along; commit() is
+       called all the same, and says how it went. */
     int (*finish)(struct ow_store *store, bool is_last, struct ow_store_failure *failure, struct ow_error *err);
 
     /* Runs a script of several statements that take no parameters and whose rows nobody wants. */

@@ -6,6 +6,7 @@
  *   contract_pipeline postgres:…  a database, in which it makes its tables
  */
 #include <arpa/inet.h>
+#include <libpq-fe.h>
 #include <poll.h>
 #include <pthread.h>
 #include <stdatomic.h>
@@ -137,6 +138,10 @@ static void one_transaction(void)
     begin(store); /* nothing in it */
     DO(store->ops->commit(store, &err));
     begin(store);
+    store->ops->rollback(store);
+    begin(store); /* for somebody who has the connection and not the store */
+    DO(store->ops->finish(store, false, NULL, &err));
+    MUST(PQtransactionStatus(ow_postgres_connection(store)) == PQTRANS_INTRANS);
     store->ops->rollback(store);
     begin(store); /* without the last finish() */
     MUST(ask(store, "SELECT 1") == 1);
