@@ -181,6 +181,19 @@ static void read_words(struct ow_reader *reader, const yaml_node_t *list, const 
         ow_reader_report(reader, list, "%s", err.text);
 }
 
+/* In place of a group. */
+static void read_word(struct ow_reader *reader, const yaml_node_t *node, const struct ow_option *option, void *base)
+{
+    struct ow_option word = *option;
+    struct ow_bytes value;
+    struct ow_error err;
+    if (!ow_reader_scalar(reader, node, option, &value))
+        return;
+    word.type = OW_OPTION_CHOICE;
+    if (ow_option_set(&word, base, value, ow_yaml_text(node), &err) < 0)
+        ow_reader_report(reader, node, "%s, or a map", err.text);
+}
+
 static void read_option(struct ow_reader *reader, const struct ow_reader_pair *pair, const struct ow_option *option,
                         void *base)
 {
@@ -189,6 +202,10 @@ static void read_option(struct ow_reader *reader, const struct ow_reader_pair *p
     struct ow_error err;
     switch (option->type) {
     case OW_OPTION_GROUP:
+        if (option->choices && node->type != YAML_MAPPING_NODE) {
+            read_word(reader, node, option, base);
+            return;
+        }
         (void)ow_reader_group(reader, node, option->group, base);
         return;
     case OW_OPTION_NODE:

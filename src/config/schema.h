@@ -29,6 +29,7 @@ struct ow_consumer_draft {
     struct ow_config_consumer consumer;
     char *broker, *store, *letter_store, *letter_broker; /* names */
     const yaml_node_t *sql, *http_headers, *exec_command, *exec_env;
+    uint32_t handler_word; /* 0: callback */
 };
 
 extern const struct ow_option ow_consumer_options[]; /* offsets in struct ow_consumer_draft (schema_consumer.c) */
