@@ -13,6 +13,7 @@ import time
 
 import pytest
 from kafka import *  # noqa: F403 (fixtures)
+from postgres import pg_database, pg_server  # noqa: F401 (fixtures)
 from test_consumer import bus, orders, web  # noqa: F401 (fixtures)
 
 # --- a target that answers with anything --------------------------------------------------------------------------
@@ -199,10 +200,26 @@ def is_json(body):
         return False
 
 
-@pytest.mark.parametrize("handler, headers", [("http", "spring"), ("exec", "connect"), ("sql", "nservicebus")])
-def test_a_message_that_is_anything(run, kafka, web, tmp_path, request, handler, headers):
+@pytest.fixture
+def pay_sqlite(run, tmp_path):
+    """URL of a store, how it is asked, its table of dead letters."""
     import sqlite3
+    run("init", "sqlite:pay.db")
+    pay = sqlite3.connect(tmp_path / "pay.db", timeout=30, isolation_level=None)
+    yield "sqlite:pay.db", lambda sql: pay.execute(sql).fetchall(), "onewrite_dead_letter"
+    pay.close()
 
+
+@pytest.fixture
+def pay_postgres(run, pg_database):  # noqa: F811
+    run("init", pg_database.url)
+    return pg_database.url, pg_database.query, "onewrite.dead_letter"
+
+
+@pytest.mark.parametrize("handler, headers, store", [
+    ("http", "spring", "sqlite"), ("exec", "connect", "sqlite"), ("sql", "nservicebus", "sqlite"), ("http", "spring", "postgres"),
+    ("sql", "spring", "postgres")])
+def test_a_message_that_is_anything(run, kafka, web, tmp_path, request, handler, headers, store):
     from confluent_kafka import Producer
     topic = "".join(c if c.isalnum() else "." for c in request.node.name)
     for name in (topic, f"{topic}.dlt"):
@@ -213,17 +230,16 @@ def test_a_message_that_is_anything(run, kafka, web, tmp_path, request, handler,
                         {"headers": [("id", f"good-{n}".encode())], "key": f"g{n}", "value": b'{"number": 2}'}):
             producer.produce(topic, **message)
     assert producer.flush(60) == 0
-    run("init", "sqlite:pay.db")
-    pay = sqlite3.connect(tmp_path / "pay.db", timeout=30, isolation_level=None)
-    pay.execute("CREATE TABLE paid (number, id)")
+    url, query, table = request.getfixturevalue(f"pay_{store}")
+    query(f"CREATE TABLE paid (number {'numeric' if store == 'postgres' else ''}, id text)")
     web.answer = lambda request: (200, {}, b"") if is_json(request[1]) else (400, {}, b"this is no JSON \xff")
     (tmp_path / "handle.py").write_text(EXEC)
     handlers = {"http": f'{{ http: {{ url: "{web.url}" }} }}', "exec": "{ exec: { command: [/usr/bin/python3, handle.py] } }",
                 "sql": '{ sql: "insert into paid values (${!payload.number}, ${!id})" }'}
-    (tmp_path / "c.yaml").write_text(CONFIG.format(store="sqlite:pay.db", bootstrap=kafka.bootstrap, topic=topic, handler=handlers[handler],
+    (tmp_path / "c.yaml").write_text(CONFIG.format(store=url, bootstrap=kafka.bootstrap, topic=topic, handler=handlers[handler],
                                                    headers=headers))
     done = run("run", "--until-end", "c.yaml", timeout=180)
-    letters = pay.execute("SELECT position, state, reason FROM onewrite_dead_letter").fetchall()
+    letters = query(f"SELECT position, state, reason FROM {table}")
     by_offset = {int(position.rsplit("/", 1)[1]): reason for position, state, reason in letters if state == "dead"}
     assert len(by_offset) == len(letters), letters
     names = list(MESSAGES)
@@ -242,10 +258,9 @@ def test_a_message_that_is_anything(run, kafka, web, tmp_path, request, handler,
     out = run("tail", f"kafka://{kafka.bootstrap}", "--topic", f"{topic}.dlt", "--until-end", "-o", "jsonl", timeout=60).stdout
     assert len(out.splitlines()) == len(letters)
     # All of them go the way back and fail again, each for itself.
-    pay.execute("UPDATE onewrite_dead_letter SET state = 'queued'")
+    query(f"UPDATE {table} SET state = 'queued'")
     run("run", "--until-end", "c.yaml", timeout=180)
-    assert pay.execute("SELECT DISTINCT state, replays FROM onewrite_dead_letter").fetchall() == [("dead", 1)]
-    assert json.loads(run("dlq", "list", "--store", "sqlite:pay.db", "-o", "json").stdout)
+    assert query(f"SELECT DISTINCT state, replays FROM {table}") == [("dead", 1)]
+    assert json.loads(run("dlq", "list", "--store", url, "-o", "json").stdout)
     if handler == "http":
         assert not [headers for headers, _ in web.calls if "X-Admin" in headers]
-    pay.close()
