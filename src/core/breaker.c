@@ -114,7 +114,7 @@ int ow_breaker_parse(struct ow_breaker *b, struct ow_bytes text, struct ow_error
         return ow_error_set(err, OW_EINVALID, "the state of a breaker is no more than %zu bytes long", sizeof copy - 1);
     memcpy(copy, text.data, text.size);
     copy[text.size] = '\0';
-    if (sscanf(copy, "%7s opened=%" SCNu32 " until=%" SCNd64, word, &opened, &until) != 3 ||
+    if (sscanf(copy, "%7s opened=%" SCNu32 " until=%" SCNd64, word, &opened, &until) != 3 || until == INT64_MAX ||
         (strcmp(word, "open") != 0 && strcmp(word, "closed") != 0))
         return ow_error_set(err, OW_EINVALID, "not the state of a breaker");
     if (strcmp(word, "open") == 0 && is_on(b)) {
