@@ -196,8 +196,8 @@ static const struct ow_option retry_options[] = {
      CONSUMER(consumer.retry.elapsed_max_ms)},
     {.key = "never",
      .type = OW_OPTION_WORDS,
-     .sample = "[\"http 409\", \"23505\"]",
-     .help = "Classes of failure that no retry will change: http STATUS, timeout, unreachable, an SQLSTATE.",
+     .sample = "[\"http 409\", \"http 5xx\"]",
+     .help = "Classes of failure that no retry will change: http STATUS, timeout, an SQLSTATE; http 4xx, 23xxx.",
      CONSUMER(consumer.no_retry_words)},
     {0},
 };

@@ -175,7 +175,8 @@ struct csim_inbox {
         uint32_t partition;
         int64_t offset;
     } places[CSIM_MESSAGES_MAX];
-    uint32_t place_count, filtered_count; /* filtered: of the same batch, and in no transaction */
+    uint32_t place_count, entry_count; /* entries: of begin() */
+    uint32_t filtered_count;           /* of the same batch, and in no transaction */
 };
 
 struct csim_filter {
