@@ -101,6 +101,12 @@ static int filtered_begin(struct ow_inbox *inbox, struct ow_inbox_entry *entries
     return r < 0 ? r : begin_rest(f, entries, count, err);
 }
 
+static int filtered_seal(struct ow_inbox *inbox, struct ow_error *err)
+{
+    struct filtered *f = self_of(inbox);
+    return f->is_begun && f->inner->ops->seal ? f->inner->ops->seal(f->inner, err) : 0;
+}
+
 static int filtered_commit(struct ow_inbox *inbox, struct ow_error *err)
 {
     struct filtered *f = self_of(inbox);
@@ -209,6 +215,7 @@ static const struct ow_inbox_ops filtered_ops = {
     .begin = filtered_begin,
     .set_aside = filtered_set_aside,
     .publish = filtered_publish,
+    .seal = filtered_seal,
     .commit = filtered_commit,
     .rollback = filtered_rollback,
     .next_queued = filtered_next_queued,
