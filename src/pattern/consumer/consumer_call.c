@@ -74,7 +74,7 @@ struct ow_consumer_call *ow_consumer_take(struct ow_consumer *c)
     for (size_t i = 0; i < count; i++) {
         size_t at = (c->turn + i) % count;
         struct ow_consumer_partition *p = at < c->partition_count ? c->partitions[at] : c->replays;
-        struct ow_slot *slot = p->is_leaving || p->is_gone ? NULL : ow_window_take(&p->window);
+        struct ow_slot *slot = p && !p->is_leaving && !p->is_gone ? ow_window_take(&p->window) : NULL;
         if (slot) {
             c->turn = at + 1;
             return make_call(c, p, slot);
