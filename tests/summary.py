@@ -15,8 +15,8 @@ import xml.etree.ElementTree
 
 
 def read(report):
-    """Counts by outcome, and the names of what failed and was skipped."""
-    counts = collections.Counter()
+    """Counts by outcome; the names of what failed, and why how many were skipped."""
+    counts, skips = collections.Counter(), collections.Counter()
     notes = []
     for case in xml.etree.ElementTree.parse(report).iter("testcase"):
         name = "::".join(filter(None, (case.get("classname"), case.get("name"))))
@@ -26,10 +26,10 @@ def read(report):
         elif (skipped := case.find("skipped")) is not None:
             counts["skipped"] += 1
             reason = (skipped.get("message") or "no reason given").splitlines()[0]
-            notes.append(f"skipped: {name}: {reason}")
+            skips[reason] += 1
         else:
             counts["passed"] += 1
-    return counts, notes
+    return counts, notes + [f"{count} skipped: {reason}" for reason, count in skips.items()]
 
 
 def judge(status, report):

@@ -6,10 +6,9 @@
  *   kafka_client.c     one producer: made, reached, ended; what its errors mean
  *   kafka_tls.c        what is wrong with files and certificates
  *   kafka_topic.c      topics as far as this producer knows them, and making them
- *   kafka_offsets.c    positions into transactions
  *   kafka_position.c   positions of sources, kept as the offset metadata of a consumer group that nobody joins
- *   kafka.c            publishing at least once
- *   kafka_exactly.c    publishing in transactions
+ *   kafka.c            publishing at least once, with kafka_lanes.c and kafka_reports.c: see kafka_publisher.h
+ *   kafka_exactly.c    publishing in transactions, whose calls are in kafka_transaction.c and kafka_offsets.c
  *   kafka_subscribe*.c reading; what they share is in kafka_subscribe.h
  *
  * librdkafka's threads run nothing of ours but place() and judge(): all they have to say comes through one queue, which
@@ -73,6 +72,10 @@ int ow_kafka_client_open(struct ow_kafka_client *client, const struct ow_kafka_s
                          const struct ow_kafka_pair *extra, struct ow_error *err) OW_MUST_CHECK;
 /* Forgets everything in flight; afterwards nothing refers to a payload. */
 void ow_kafka_client_close(struct ow_kafka_client *client);
+/* Closes it and its descriptor. */
+void ow_kafka_client_done(struct ow_kafka_client *client);
+/* Takes the ring of the descriptor. Before the queue is looked at: what comes after that rings again. */
+void ow_kafka_client_hear(const struct ow_kafka_client *client);
 /* Waits up to 5 s until the cluster has answered. OW_EUNREACHABLE; OW_EDENIED: it does not let us in. */
 int ow_kafka_client_reach(struct ow_kafka_client *client, const struct ow_kafka_settings *settings,
                           struct ow_error *err) OW_MUST_CHECK;
@@ -83,6 +86,8 @@ bool ow_kafka_client_note(struct ow_kafka_client *client, const struct ow_kafka_
    has not yet). What is due meanwhile is done here. 0: the deadline has come, or the caller will not wait any longer.
  */
 int ow_kafka_client_slice(const struct ow_kafka_client *client, int64_t deadline_ms, int waited_ms);
+/* A short pause before a call is tried again. */
+void ow_kafka_nap(void);
 /* The next event of this queue; NULL: none until the deadline, or as above. */
 rd_kafka_event_t *ow_kafka_client_await(const struct ow_kafka_client *client, rd_kafka_queue_t *queue,
                                         int64_t deadline_ms);
@@ -200,6 +205,13 @@ enum ow_kafka_made {
 };
 /* The answer; *ret is the topic that was asked for. */
 enum ow_kafka_made ow_kafka_topic_made(rd_kafka_event_t *event, struct ow_kafka_topic **ret);
+/* Why it cannot be written to. */
+void ow_kafka_topic_why_not(const struct ow_kafka_topic *topic, rd_kafka_resp_err_t code, char *to, size_t size);
+/* For who cannot send ahead: makes it where that is wanted, and looks until it is there. 1: it can be written to; 0:
+   not now, and `reason` says why. Blocks up to 16 s. */
+int ow_kafka_topic_ready(struct ow_kafka_topic *topic, struct ow_kafka_client *client,
+                         const struct ow_kafka_settings *settings, char *reason, size_t size,
+                         struct ow_error *err) OW_MUST_CHECK;
 
 /* --- positions ---------------------------------------------------------------------------------------- */
 
@@ -225,6 +237,25 @@ int ow_kafka_position_write(struct ow_kafka_client *client, const struct ow_kafk
 int ow_kafka_offsets_send(struct ow_kafka_client *client, const char *group, const char *topic,
                           struct ow_position position, int timeout_ms, rd_kafka_error_t **ret,
                           struct ow_error *err) OW_MUST_CHECK;
+
+/* --- transactions (kafka_transaction.c) ---------------------------------------------------------------- */
+
+/* What the calls of one transaction need. Each is tried again until the deadline where librdkafka says that a retry may
+   help; the thread waits in slices, so that what is due elsewhere in the pipeline is done. They fail with OW_EIO or
+   OW_EUNREACHABLE (begin anew), OW_ESTANDBY (another relay has fenced this one) or OW_EDENIED. */
+struct ow_kafka_txn {
+    struct ow_kafka_client *client;
+    const struct ow_kafka_settings *settings;
+    const char *source; /* whose transactional id the producer has */
+    int64_t deadline_ms;
+};
+/* From here on any other producer with this id is fenced. */
+int ow_kafka_txn_init(const struct ow_kafka_txn *txn, struct ow_error *err) OW_MUST_CHECK;
+int ow_kafka_txn_begin(const struct ow_kafka_txn *txn, struct ow_error *err) OW_MUST_CHECK;
+int ow_kafka_txn_add_position(const struct ow_kafka_txn *txn, const char *topic, struct ow_position position,
+                              struct ow_error *err) OW_MUST_CHECK;
+int ow_kafka_txn_commit(const struct ow_kafka_txn *txn, struct ow_error *err) OW_MUST_CHECK;
+void ow_kafka_txn_abort(const struct ow_kafka_txn *txn); /* at least Kafka does it by itself, later */
 
 /* --- the brokers -------------------------------------------------------------------------------------- */
 

@@ -12,6 +12,7 @@ enum {
     REACH_SLICE_MS = 100,
     SLICE_MS = 500, /* at once, at first */
     SLICE_MS_MAX = 4000,
+    NAP_MS = 50,
     SETTLED_MS = 1000,         /* a name may stand for addresses of which only one answers: none is tried once only */
     TOKEN_LIFETIME_MS = 60000, /* the file is read again well before that */
 };
@@ -70,7 +71,31 @@ void ow_kafka_client_close(struct ow_kafka_client *c)
     c->queue = NULL;
 }
 
+void ow_kafka_client_done(struct ow_kafka_client *c)
+{
+    ow_kafka_client_close(c);
+    if (c->event_fd >= 0)
+        (void)close(c->event_fd);
+    c->event_fd = -1;
+}
+
 /* --- waiting ------------------------------------------------------------------------------------------ */
+
+void ow_kafka_client_hear(const struct ow_kafka_client *c)
+{
+    uint64_t rung;
+    if (read(c->event_fd, &rung, sizeof rung) < 0) {
+        /* It did not ring. */
+    }
+}
+
+void ow_kafka_nap(void)
+{
+    struct ow_wait wait;
+    ow_wait_init(&wait);
+    ow_wait_until(&wait, ow_clock_monotonic_ms() + NAP_MS);
+    ow_wait_sleep(&wait);
+}
 
 int ow_kafka_client_slice(const struct ow_kafka_client *c, int64_t deadline_ms, int waited_ms)
 {

@@ -11,17 +11,15 @@
  */
 #include <stdio.h>
 #include <stdlib.h>
-#include <unistd.h>
 
 #include "base/crash.h"
 #include "base/units.h"
 #include "broker/kafka.h"
+#include "broker/txn_tokens.h"
 
 enum {
     ANSWER_MS = 30000,
     ABORT_MS = 5000,
-    TOPIC_MS = 10000,
-    PAUSE_MS = 50,
 };
 
 struct exactly {
@@ -35,9 +33,7 @@ struct exactly {
     bool is_begun;                                       /* at Kafka */
     enum { JUDGED_NONE, JUDGED_NOW, JUDGED_DUE } judged; /* NOW: this transaction is a verdict and holds nothing */
     struct ow_receipt judgement;
-    /* [0, given): receipts were given; [given, accepted): committed; [accepted, count): in this transaction */
-    uint64_t *tokens;
-    size_t given, accepted, count, capacity;
+    struct ow_txn_tokens tokens;
     size_t reported;             /* of this transaction */
     rd_kafka_resp_err_t failure; /* of the first that failed in it */
     uint64_t failed_token;
@@ -55,7 +51,7 @@ static struct exactly *self_of(struct ow_broker *broker)
 
 static void forget_transaction(struct exactly *k)
 {
-    k->count = k->accepted;
+    ow_txn_tokens_drop(&k->tokens);
     k->reported = 0;
     k->failure = RD_KAFKA_RESP_ERR_NO_ERROR;
     k->is_begun = false;
@@ -75,7 +71,7 @@ static void exactly_close(struct ow_broker *broker)
 {
     struct exactly *k = self_of(broker);
     close_client(k);
-    k->given = k->accepted = 0;
+    ow_txn_tokens_clear(&k->tokens);
     k->judged = JUDGED_NONE;
     forget_transaction(k);
 }
@@ -96,50 +92,12 @@ static void exactly_discard(struct ow_broker *broker)
 {
     struct exactly *k = self_of(broker);
     exactly_close(broker);
-    if (k->client.event_fd >= 0)
-        (void)close(k->client.event_fd);
+    ow_kafka_client_done(&k->client);
     ow_kafka_settings_done(&k->settings);
     free(k->position_topic);
-    free(k->tokens);
+    ow_txn_tokens_done(&k->tokens);
     free(k->unfit);
     free(k);
-}
-
-/* --- errors ------------------------------------------------------------------------------------------- */
-
-/* Ends `error`. OW_EIO or OW_EUNREACHABLE: begin anew; OW_ESTANDBY: another one is at work. */
-static int refuse(struct exactly *k, rd_kafka_error_t *error, const char *what, struct ow_error *err)
-{
-    rd_kafka_resp_err_t code = rd_kafka_error_code(error);
-    int r = ow_kafka_client_fatal(&k->client, &k->settings, err);
-    if (r == 0 && (code == RD_KAFKA_RESP_ERR__FENCED || code == RD_KAFKA_RESP_ERR_PRODUCER_FENCED))
-        r = ow_error_set(err, OW_ESTANDBY, "%s: another relay of the same source publishes there now",
-                         k->settings.text);
-    if (r == 0 && code == RD_KAFKA_RESP_ERR_TRANSACTIONAL_ID_AUTHORIZATION_FAILED)
-        r = ow_error_set(err, OW_EDENIED, "%s: this user may not use the transactional id onewrite-%s",
-                         k->settings.text, k->source);
-    if (r == 0 && code == RD_KAFKA_RESP_ERR_GROUP_AUTHORIZATION_FAILED)
-        r = ow_error_set(err, OW_EDENIED, "%s: this user may not use the group onewrite-%s", k->settings.text,
-                         k->source);
-    if (r == 0)
-        r = ow_error_set(err, code == RD_KAFKA_RESP_ERR__TIMED_OUT ? OW_EUNREACHABLE : OW_EIO, "%s: cannot %s: %s",
-                         k->settings.text, what, rd_kafka_error_string(error));
-    rd_kafka_error_destroy(error);
-    return r;
-}
-
-static int left_until(int64_t deadline)
-{
-    int64_t left = deadline - ow_clock_monotonic_ms();
-    return left > 0 ? (int)left : 0;
-}
-
-static void nap(void)
-{
-    struct ow_wait wait;
-    ow_wait_init(&wait);
-    ow_wait_until(&wait, ow_clock_monotonic_ms() + PAUSE_MS);
-    ow_wait_sleep(&wait);
 }
 
 /* --- receipts of this transaction ---------------------------------------------------------------------- */
@@ -177,10 +135,7 @@ static bool serve_one(struct exactly *k, int ms)
 
 static void serve(struct exactly *k)
 {
-    uint64_t rung;
-    if (read(k->client.event_fd, &rung, sizeof rung) < 0) {
-        /* It did not ring. */
-    }
+    ow_kafka_client_hear(&k->client);
     while (serve_one(k, 0)) {
     }
 }
@@ -189,7 +144,7 @@ static void serve(struct exactly *k)
    failed nothing is sent any more: the others have no report before the transaction is aborted. */
 static void await_reports(struct exactly *k, int64_t deadline)
 {
-    while (k->reported < k->count - k->accepted && k->failure == RD_KAFKA_RESP_ERR_NO_ERROR) {
+    while (k->reported < ow_txn_tokens_sent(&k->tokens) && k->failure == RD_KAFKA_RESP_ERR_NO_ERROR) {
         if (serve_one(k, 0))
             continue;
         int slice = ow_kafka_client_slice(&k->client, deadline, 0);
@@ -212,7 +167,7 @@ static int remember_unfit(struct exactly *k, uint64_t token, struct ow_error *er
 /* 0: all that was sent was taken. Else this transaction cannot be. `is_single`: the last one was sent by itself. */
 static int judge_reports(struct exactly *k, bool is_single, struct ow_error *err)
 {
-    size_t sent = k->count - k->accepted;
+    size_t sent = ow_txn_tokens_sent(&k->tokens);
     int r = ow_kafka_client_fatal(&k->client, &k->settings, err);
     if (r < 0)
         return r;
@@ -239,8 +194,6 @@ static int exactly_begin(struct ow_broker *broker, struct ow_error *err)
     struct exactly *k = self_of(broker);
     if (!k->source)
         return ow_error_set(err, OW_EINTERNAL, "%s: a transaction before last_position()", k->settings.text);
-    if (k->given == k->accepted)
-        k->given = k->accepted = k->count = 0;
     forget_transaction(k);
     return 0;
 }
@@ -248,7 +201,7 @@ static int exactly_begin(struct ow_broker *broker, struct ow_error *err)
 /* A verdict without sending, in a transaction of its own. */
 static int judge(struct exactly *k, uint64_t token, enum ow_verdict verdict, const char *reason, struct ow_error *err)
 {
-    if (k->count > k->accepted)
+    if (ow_txn_tokens_sent(&k->tokens) > 0)
         return ow_error_set(err, OW_EAGAIN, "%s: not now", k->settings.text);
     k->judged = JUDGED_NOW;
     k->judgement = (struct ow_receipt){.token = token, .verdict = verdict};
@@ -265,97 +218,22 @@ static bool is_unfit(const struct exactly *k, uint64_t token)
     return false;
 }
 
-static int await_made(struct exactly *k, struct ow_kafka_topic *topic, struct ow_error *err)
+static struct ow_kafka_txn txn_of(struct exactly *k, int64_t time_ms)
 {
-    int64_t deadline = ow_clock_monotonic_ms() + TOPIC_MS + 1000;
-    int r = ow_kafka_topic_create(topic, &k->client, &k->settings, err);
-    while (r == 0 && left_until(deadline) > 0) {
-        struct ow_kafka_topic *which;
-        rd_kafka_event_t *event = ow_kafka_client_await(&k->client, k->client.queue, deadline);
-        bool is_answer = event && rd_kafka_event_type(event) == RD_KAFKA_EVENT_CREATETOPICS_RESULT;
-        enum ow_kafka_made made = is_answer ? ow_kafka_topic_made(event, &which) : OW_KAFKA_ASK_ANEW;
-        if (event && !is_answer)
-            (void)ow_kafka_client_note(&k->client, &k->settings, event);
-        if (event)
-            rd_kafka_event_destroy(event);
-        if (is_answer && made != OW_KAFKA_ASK_ANEW)
-            return made == OW_KAFKA_MADE;
-        if (is_answer || !event)
-            break;
-    }
-    return r < 0 ? r : ow_error_set(err, OW_EUNREACHABLE, "cannot reach %s: %s", k->settings.text, k->client.reason);
-}
-
-/* What the cluster says of a topic. */
-static rd_kafka_resp_err_t look_up(struct exactly *k, struct ow_kafka_topic *topic, int64_t deadline)
-{
-    rd_kafka_resp_err_t code = RD_KAFKA_RESP_ERR__TIMED_OUT;
-    int slice = 0;
-    while ((slice = ow_kafka_client_slice(&k->client, deadline, slice)) > 0) {
-        const struct rd_kafka_metadata *metadata = NULL;
-        code = rd_kafka_metadata(k->client.rk, 0, topic->handle, &metadata, slice);
-        if (code == RD_KAFKA_RESP_ERR_NO_ERROR) {
-            code = metadata->topic_cnt == 1 ? metadata->topics[0].err : RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART;
-            rd_kafka_metadata_destroy(metadata);
-        }
-        if (code == RD_KAFKA_RESP_ERR_LEADER_NOT_AVAILABLE ||
-            (code == RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART && !topic->why_not[0]))
-            nap(); /* just made, perhaps */
-        else if (code != RD_KAFKA_RESP_ERR__TIMED_OUT)
-            break;
-    }
-    return code;
-}
-
-/* 1: it can be written to; 0: not now, and `reason` says why. */
-static int ready_topic(struct exactly *k, struct ow_kafka_topic *topic, char *reason, size_t size, struct ow_error *err)
-{
-    if (topic->state == OW_KAFKA_TOPIC_READY)
-        return 1;
-    int r = k->settings.creates_topics ? await_made(k, topic, err) : 1;
-    if (r < 0)
-        return r;
-    if (!ow_kafka_topic_ask(topic, &k->settings, k->client.rk))
-        return ow_error_set(err, OW_ENOMEM, "out of memory");
-    rd_kafka_resp_err_t code = RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART;
-    if (r == 1)
-        code = look_up(k, topic, ow_clock_monotonic_ms() + TOPIC_MS / 2);
-    if (code == RD_KAFKA_RESP_ERR_NO_ERROR) {
-        topic->state = OW_KAFKA_TOPIC_READY;
-        return 1;
-    }
-    if (ow_kafka_fate_of(code) != OW_KAFKA_LATER)
-        return ow_error_set(err, OW_EUNREACHABLE, "%s: topic %s: %s", k->settings.text, topic->name,
-                            rd_kafka_err2str(code));
-    if (code == RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED)
-        (void)snprintf(reason, size, "topic %s: this user may not write to it", topic->name);
-    else
-        (void)snprintf(reason, size, "topic %s does not exist%s%s", topic->name, topic->why_not[0] ? "; " : "",
-                       topic->why_not);
-    return 0;
-}
-
-static int remember(struct exactly *k, uint64_t token, struct ow_error *err)
-{
-    if (k->count == k->capacity) {
-        size_t capacity = k->capacity ? k->capacity * 2 : 1024;
-        uint64_t *grown = reallocarray(k->tokens, capacity, sizeof *grown);
-        if (!grown)
-            return ow_error_set(err, OW_ENOMEM, "out of memory");
-        k->tokens = grown;
-        k->capacity = capacity;
-    }
-    k->tokens[k->count++] = token;
-    return 0;
+    return (struct ow_kafka_txn){
+        .client = &k->client,
+        .settings = &k->settings,
+        .source = k->source,
+        .deadline_ms = ow_clock_monotonic_ms() + time_ms,
+    };
 }
 
 static int begin_at_kafka(struct exactly *k, struct ow_error *err)
 {
-    rd_kafka_error_t *error = rd_kafka_begin_transaction(k->client.rk);
-    if (error)
-        return refuse(k, error, "begin a transaction", err);
-    k->is_begun = true;
-    return 0;
+    struct ow_kafka_txn txn = txn_of(k, ANSWER_MS);
+    int r = ow_kafka_txn_begin(&txn, err);
+    k->is_begun = r == 0;
+    return r;
 }
 
 static int begin_with(struct exactly *k, const struct ow_kafka_topic *topic, struct ow_error *err)
@@ -388,7 +266,7 @@ static int send_now(struct exactly *k, struct ow_kafka_topic *topic, const struc
         r = ow_kafka_client_fatal(&k->client, &k->settings, err);
         return r < 0 ? r : ow_error_set(err, OW_EIO, "%s: %s", k->settings.text, rd_kafka_err2str(code));
     }
-    r = remember(k, token, err);
+    r = ow_txn_tokens_add(&k->tokens, token, err);
     if (r < 0 || k->careful == 0)
         return r;
     k->careful--;
@@ -411,7 +289,7 @@ static int exactly_send(struct ow_broker *broker, const struct ow_message *messa
     struct ow_kafka_topic *topic = NULL;
     int r = ow_kafka_topics_get(&k->topics, message->topic, &topic, err);
     if (r == 0)
-        r = ready_topic(k, topic, reason, sizeof reason, err);
+        r = ow_kafka_topic_ready(topic, &k->client, &k->settings, reason, sizeof reason, err);
     if (r == 0)
         return judge(k, token, OW_RETRY, reason, err);
     return r < 0 ? r : send_now(k, topic, message, token, err);
@@ -436,81 +314,31 @@ static int exactly_step(struct ow_broker *broker, struct ow_receipt *receipts, s
         forget_unfit(k, k->judgement.token);
         k->judged = JUDGED_NONE;
     }
-    for (; n < max && k->given < k->accepted; n++) {
-        receipts[n].token = k->tokens[k->given++];
-        receipts[n].verdict = OW_ACCEPTED;
-        receipts[n].reason[0] = '\0';
-    }
+    n += ow_txn_tokens_give(&k->tokens, &receipts[n], max - n);
     return n > 0 ? (int)n : ow_kafka_client_fatal(&k->client, &k->settings, err);
 }
 
 static void exactly_wait(struct ow_broker *broker, struct ow_wait *wait)
 {
     struct exactly *k = self_of(broker);
-    if (k->judged == JUDGED_DUE || k->given < k->accepted)
+    if (k->judged == JUDGED_DUE || ow_txn_tokens_are_due(&k->tokens))
         ow_wait_until(wait, 0);
     ow_wait_add(wait, k->client.event_fd, POLLIN);
 }
 
 /* --- transactions ------------------------------------------------------------------------------------- */
 
-/* Before each try of a call whose `error` of the last try is given; *slice is 0 before the first. False: it has worked,
-   or failed for good, or the time is over, and `error` says so. */
-static bool may_try(struct exactly *k, rd_kafka_error_t **error, int64_t deadline, int *slice)
-{
-    bool is_first = *slice == 0;
-    if (!is_first && (!*error || !rd_kafka_error_is_retriable(*error)))
-        return false;
-    if (!is_first && rd_kafka_error_code(*error) != RD_KAFKA_RESP_ERR__TIMED_OUT)
-        nap();
-    int next = ow_kafka_client_slice(&k->client, deadline, *slice);
-    if (next == 0 && is_first)
-        *error = rd_kafka_error_new(RD_KAFKA_RESP_ERR__TIMED_OUT, "there was no time left for it");
-    if (next == 0)
-        return false;
-    if (*error)
-        rd_kafka_error_destroy(*error);
-    *error = NULL;
-    *slice = next;
-    return true;
-}
-
-static int add_position(struct exactly *k, const char *source, struct ow_position position, int64_t deadline,
-                        struct ow_error *err)
-{
-    char group[OW_KAFKA_GROUP_SIZE];
-    rd_kafka_error_t *error = NULL;
-    int r = 0;
-    ow_kafka_group_name(source, group);
-    for (int slice = 0; r == 0 && may_try(k, &error, deadline, &slice);)
-        r = ow_kafka_offsets_send(&k->client, group, k->position_topic, position, left_until(deadline), &error, err);
-    if (r < 0)
-        return r;
-    return error ? refuse(k, error, "add the position to the transaction", err) : 0;
-}
-
-static int commit_at_kafka(struct exactly *k, int64_t deadline, struct ow_error *err)
-{
-    rd_kafka_error_t *error = NULL;
-    for (int slice = 0; may_try(k, &error, deadline, &slice);)
-        error = rd_kafka_commit_transaction(k->client.rk, slice);
-    return error ? refuse(k, error, "commit", err) : 0;
-}
-
 static void exactly_abort(struct ow_broker *broker)
 {
     struct exactly *k = self_of(broker);
     if (k->is_begun && k->client.rk && !k->client.is_abandoned) {
-        int64_t deadline = ow_clock_monotonic_ms() + ABORT_MS;
+        struct ow_kafka_txn txn = txn_of(k, ABORT_MS);
         /* Aborting waits for the reports, which nobody but us takes from the queue. */
         (void)rd_kafka_purge(k->client.rk, RD_KAFKA_PURGE_F_QUEUE | RD_KAFKA_PURGE_F_INFLIGHT);
-        while (k->reported < k->count - k->accepted && ow_kafka_client_slice(&k->client, deadline, 0) > 0)
+        while (k->reported < ow_txn_tokens_sent(&k->tokens) &&
+               ow_kafka_client_slice(&k->client, txn.deadline_ms, 0) > 0)
             (void)serve_one(k, 10);
-        rd_kafka_error_t *error = NULL;
-        for (int slice = 0; may_try(k, &error, deadline, &slice);)
-            error = rd_kafka_abort_transaction(k->client.rk, slice);
-        if (error) /* Kafka aborts it by itself: at our next init_transactions(), or when its time is over */
-            rd_kafka_error_destroy(error);
+        ow_kafka_txn_abort(&txn);
     }
     forget_transaction(k);
 }
@@ -519,7 +347,7 @@ static int exactly_commit(struct ow_broker *broker, const char *source, struct o
                           struct ow_error *err)
 {
     struct exactly *k = self_of(broker);
-    int64_t deadline = ow_clock_monotonic_ms() + ANSWER_MS;
+    struct ow_kafka_txn txn = txn_of(k, ANSWER_MS);
     bool is_verdict = k->judged == JUDGED_NOW;
     if (is_verdict)
         k->judged = JUDGED_DUE;
@@ -528,13 +356,13 @@ static int exactly_commit(struct ow_broker *broker, const char *source, struct o
     int r = k->is_begun ? 0 : begin_at_kafka(k, err); /* a position alone */
     if (r < 0)
         return r;
-    await_reports(k, deadline);
+    await_reports(k, txn.deadline_ms);
     r = judge_reports(k, false, err);
     if (r == 0 && source)
-        r = add_position(k, source, position, deadline, err);
+        r = ow_kafka_txn_add_position(&txn, k->position_topic, position, err);
     if (r == 0) {
         OW_CRASH_POINT(KAFKA_MID_COMMIT);
-        r = commit_at_kafka(k, deadline, err);
+        r = ow_kafka_txn_commit(&txn, err);
     }
     if (r < 0) {
         exactly_abort(broker);
@@ -542,7 +370,7 @@ static int exactly_commit(struct ow_broker *broker, const char *source, struct o
     }
     OW_CRASH_POINT(KAFKA_AFTER_COMMIT);
     k->is_begun = false;
-    k->accepted = k->count;
+    ow_txn_tokens_accept(&k->tokens);
     k->reported = 0;
     if (source)
         k->last = position;
@@ -564,11 +392,8 @@ static int become(struct exactly *k, const char *source, struct ow_error *err)
         return ow_error_set(err, OW_ENOMEM, "out of memory");
     if (k->settings.token_file)
         (void)serve_one(k, 1000);
-    rd_kafka_error_t *error = NULL;
-    int64_t deadline = ow_clock_monotonic_ms() + ANSWER_MS;
-    for (int slice = 0; may_try(k, &error, deadline, &slice);)
-        error = rd_kafka_init_transactions(k->client.rk, slice);
-    return error ? refuse(k, error, "begin with transactions", err) : 0;
+    struct ow_kafka_txn txn = txn_of(k, ANSWER_MS);
+    return ow_kafka_txn_init(&txn, err);
 }
 
 static int exactly_last_position(struct ow_broker *broker, const char *source, struct ow_position *ret,

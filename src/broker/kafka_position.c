@@ -199,9 +199,7 @@ int ow_kafka_position_read(const struct ow_kafka_client *client, const struct ow
         r = ow_kafka_client_reach(&asker, settings, err);
     if (r == 0)
         r = ask_until_answered(&asker, settings, group, ret, topic, err);
-    ow_kafka_client_close(&asker);
-    if (asker.event_fd >= 0)
-        (void)close(asker.event_fd);
+    ow_kafka_client_done(&asker);
     return r;
 }
 

@@ -81,12 +81,8 @@ static void ask_for_brokers(struct ow_kafka_subscriber *s)
 /* All but records. */
 static int serve(struct ow_kafka_subscriber *s, struct ow_error *err)
 {
-    uint64_t rung;
     rd_kafka_event_t *event;
-    /* Before the queues are looked at: what comes after that rings again. */
-    if (read(s->client.event_fd, &rung, sizeof rung) < 0) {
-        /* It did not ring. */
-    }
+    ow_kafka_client_hear(&s->client);
     while ((event = rd_kafka_queue_poll(s->client.queue, 0))) {
         take_event(s, event);
         rd_kafka_event_destroy(event);
@@ -457,64 +453,9 @@ static int subscriber_open(struct ow_subscriber *subscriber, struct ow_error *er
     return s->group ? ow_kafka_group_join(s, err) : ow_kafka_alone_look(s, true, err);
 }
 
-/* In a thread of its own: a group that is about to share out its partitions keeps it waiting. */
-static void *destroy(void *context)
+static void free_all(struct ow_kafka_subscriber *s)
 {
-    rd_kafka_t *rk = context;
-    if (!rd_kafka_consumer_closed(
-            rk)) /* what it still asks of us, and of which it would wait for the answer for ever */
-        (void)rd_kafka_assign(rk, NULL);
-    rd_kafka_destroy_flags(rk, RD_KAFKA_DESTROY_F_NO_CONSUMER_CLOSE);
-    return NULL;
-}
-
-/* false: it goes on in the background. */
-static bool destroy_within(rd_kafka_t *rk, int64_t timeout_ms)
-{
-    pthread_t thread;
-    struct timespec until;
-    if (pthread_create(&thread, NULL, destroy, rk) != 0) {
-        (void)destroy(rk);
-        return true;
-    }
-    (void)clock_gettime(CLOCK_REALTIME, &until);
-    until.tv_sec += (time_t)(timeout_ms / 1000);
-    if (pthread_timedjoin_np(thread, NULL, &until) == 0)
-        return true;
-    (void)pthread_detach(thread);
-    return false;
-}
-
-static bool close_client(struct ow_kafka_subscriber *s)
-{
-    if (s->group)
-        ow_kafka_group_leave(s);
-    while (s->batch_first < s->batch_count)
-        rd_kafka_message_destroy(s->batch[s->batch_first++]);
-    while (s->place_count > 0)
-        ow_kafka_place_remove(s, s->places[0]);
-    rd_kafka_queue_io_event_enable(s->client.queue, -1, NULL, 0);
-    rd_kafka_queue_io_event_enable(s->records, -1, NULL, 0);
-    rd_kafka_queue_destroy(s->nothing);
-    rd_kafka_queue_destroy(s->records);
-    rd_kafka_queue_destroy(s->client.queue);
-    if (s->group)
-        return destroy_within(s->client.rk, OW_KAFKA_FLUSH_MS);
-    rd_kafka_destroy_flags(s->client.rk, RD_KAFKA_DESTROY_F_NO_CONSUMER_CLOSE);
-    return true;
-}
-
-static void subscriber_close(struct ow_subscriber *subscriber)
-{
-    struct ow_kafka_subscriber *s = self_of(subscriber);
-    if (!s)
-        return;
-    if (s->given)
-        rd_kafka_message_destroy(s->given);
-    if (s->client.rk && !close_client(s))
-        return; /* what it may still call back with is left to it */
-    if (s->client.event_fd >= 0)
-        (void)close(s->client.event_fd);
+    ow_kafka_client_done(&s->client);
     ow_kafka_settings_done(&s->settings);
     for (size_t i = 0; s->topics && i < s->topic_count; i++)
         free(s->topics[i]);
@@ -524,6 +465,69 @@ static void subscriber_close(struct ow_subscriber *subscriber)
     free(s->batch);
     free(s->group);
     free(s);
+}
+
+/* What it may still call back with is there until it is gone. */
+static void *destroy(void *context)
+{
+    struct ow_kafka_subscriber *s = context;
+    if (s->group && !rd_kafka_consumer_closed(s->client.rk)) /* what it still asks of us, and of which it would wait
+                                                                for the answer for ever */
+        (void)rd_kafka_assign(s->client.rk, NULL);
+    rd_kafka_destroy_flags(s->client.rk, RD_KAFKA_DESTROY_F_NO_CONSUMER_CLOSE);
+    s->client.rk = NULL;
+    free_all(s);
+    return NULL;
+}
+
+/* In a thread of its own, which may go on in the background: a group that is about to share out its partitions keeps it
+   waiting. */
+static void destroy_within(struct ow_kafka_subscriber *s, int64_t timeout_ms)
+{
+    pthread_t thread;
+    struct timespec until;
+    if (pthread_create(&thread, NULL, destroy, s) != 0) {
+        (void)destroy(s);
+        return;
+    }
+    (void)clock_gettime(CLOCK_REALTIME, &until);
+    until.tv_nsec += (long)(timeout_ms % 1000) * 1000000;
+    until.tv_sec += (time_t)(timeout_ms / 1000) + until.tv_nsec / 1000000000;
+    until.tv_nsec %= 1000000000;
+    if (pthread_timedjoin_np(thread, NULL, &until) != 0)
+        (void)pthread_detach(thread);
+}
+
+static void close_client(struct ow_kafka_subscriber *s)
+{
+    bool has_left = s->group && ow_kafka_group_leave(s);
+    while (s->batch_first < s->batch_count)
+        rd_kafka_message_destroy(s->batch[s->batch_first++]);
+    while (s->place_count > 0)
+        ow_kafka_place_remove(s, s->places[0]);
+    rd_kafka_queue_io_event_enable(s->client.queue, -1, NULL, 0);
+    rd_kafka_queue_io_event_enable(s->records, -1, NULL, 0);
+    rd_kafka_queue_destroy(s->nothing);
+    rd_kafka_queue_destroy(s->records);
+    rd_kafka_queue_destroy(s->client.queue);
+    s->client.queue = NULL;
+    if (s->group)
+        destroy_within(s, has_left ? OW_KAFKA_FLUSH_MS : OW_KAFKA_END_MS);
+    else
+        (void)destroy(s);
+}
+
+static void subscriber_close(struct ow_subscriber *subscriber)
+{
+    struct ow_kafka_subscriber *s = self_of(subscriber);
+    if (!s)
+        return;
+    if (s->given)
+        rd_kafka_message_destroy(s->given);
+    if (s->client.rk)
+        close_client(s);
+    else
+        free_all(s);
 }
 
 static const struct ow_subscriber_ops subscriber_ops = {

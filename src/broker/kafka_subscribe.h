@@ -20,6 +20,7 @@
 enum {
     OW_KAFKA_COMMIT_MS = 250, /* how long what is settled may wait, so that many are made durable in one request */
     OW_KAFKA_FLUSH_MS = 5000, /* before a partition goes, and at the end */
+    OW_KAFKA_END_MS = 500,    /* at the end, when nobody has heard of it */
     OW_KAFKA_LOOK_MS = 5000,  /* between two looks for new partitions */
     OW_KAFKA_ASK_MS = 1000,   /* whether brokers are back */
 };
@@ -102,8 +103,8 @@ void ow_kafka_group_rebalance(struct ow_kafka_subscriber *s, rd_kafka_event_t *e
 void ow_kafka_group_commit(struct ow_kafka_subscriber *s);
 void ow_kafka_group_committed(struct ow_kafka_subscriber *s, rd_kafka_event_t *event);
 int ow_kafka_group_flush(struct ow_kafka_subscriber *s, int timeout_ms, struct ow_error *err) OW_MUST_CHECK;
-/* The subscriber's handle is destroyed afterwards without more ado. */
-void ow_kafka_group_leave(struct ow_kafka_subscriber *s);
+/* The subscriber's handle is destroyed afterwards without more ado. False: nobody has heard of it. */
+bool ow_kafka_group_leave(struct ow_kafka_subscriber *s);
 
 /* --- alone -------------------------------------------------------------------------------------------- */
 

@@ -258,19 +258,18 @@ int ow_kafka_group_flush(struct ow_kafka_subscriber *s, int timeout_ms, struct o
     return 0;
 }
 
-void ow_kafka_group_leave(struct ow_kafka_subscriber *s)
+bool ow_kafka_group_leave(struct ow_kafka_subscriber *s)
 {
     int64_t deadline = ow_clock_monotonic_ms() + OW_KAFKA_FLUSH_MS;
     s->listener = NULL;
     if (s->client.is_down) /* nobody hears of it: the session ends by itself */
-        return;
-    if (ow_kafka_group_flush(s, OW_KAFKA_FLUSH_MS, NULL) < 0) {
-        /* It is given out again. */
-    }
+        return false;
+    if (ow_kafka_group_flush(s, OW_KAFKA_FLUSH_MS, NULL) == OW_EUNREACHABLE)
+        return false; /* it is given out again */
     rd_kafka_error_t *error = rd_kafka_consumer_close_queue(s->client.rk, s->client.queue);
     if (error) {
         rd_kafka_error_destroy(error);
-        return;
+        return false;
     }
     while (!rd_kafka_consumer_closed(s->client.rk) && ow_clock_monotonic_ms() < deadline) {
         rd_kafka_event_t *event = rd_kafka_queue_poll(s->client.queue, 20);
@@ -281,4 +280,5 @@ void ow_kafka_group_leave(struct ow_kafka_subscriber *s)
         if (event)
             rd_kafka_event_destroy(event);
     }
+    return rd_kafka_consumer_closed(s->client.rk);
 }

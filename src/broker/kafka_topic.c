@@ -2,9 +2,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "base/units.h"
 #include "broker/kafka.h"
 
-enum { CREATE_MS = 10000, NAME_SIZE_MAX = 249 };
+enum { CREATE_MS = 10000, LOOK_MS = 5000, NAME_SIZE_MAX = 249 };
 
 static bool is_legal(char c)
 {
@@ -250,4 +251,85 @@ enum ow_kafka_made ow_kafka_topic_made(rd_kafka_event_t *event, struct ow_kafka_
         (void)snprintf(topic->why_not, sizeof topic->why_not, "it could not be made: %s",
                        why ? why : rd_kafka_err2str(code));
     return judge_answer(code);
+}
+
+/* --- trouble with one ----------------------------------------------------------------------------------- */
+
+void ow_kafka_topic_why_not(const struct ow_kafka_topic *topic, rd_kafka_resp_err_t code, char *to, size_t size)
+{
+    if (code == RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED)
+        (void)snprintf(to, size, "topic %s: this user may not write to it", topic->name);
+    else
+        (void)snprintf(to, size, "topic %s does not exist%s%s", topic->name, topic->why_not[0] ? "; " : "",
+                       topic->why_not);
+}
+
+/* --- there by now? -------------------------------------------------------------------------------------- */
+
+static int await_made(struct ow_kafka_topic *topic, struct ow_kafka_client *client,
+                      const struct ow_kafka_settings *settings, struct ow_error *err)
+{
+    int64_t deadline = ow_clock_monotonic_ms() + CREATE_MS + 1000;
+    int r = ow_kafka_topic_create(topic, client, settings, err);
+    while (r == 0 && ow_clock_monotonic_ms() < deadline) {
+        struct ow_kafka_topic *which;
+        rd_kafka_event_t *event = ow_kafka_client_await(client, client->queue, deadline);
+        bool is_answer = event && rd_kafka_event_type(event) == RD_KAFKA_EVENT_CREATETOPICS_RESULT;
+        enum ow_kafka_made made = is_answer ? ow_kafka_topic_made(event, &which) : OW_KAFKA_ASK_ANEW;
+        if (event && !is_answer)
+            (void)ow_kafka_client_note(client, settings, event);
+        if (event)
+            rd_kafka_event_destroy(event);
+        if (is_answer && made != OW_KAFKA_ASK_ANEW)
+            return made == OW_KAFKA_MADE;
+        if (is_answer || !event)
+            break;
+    }
+    return r < 0 ? r : ow_error_set(err, OW_EUNREACHABLE, "cannot reach %s: %s", settings->text, client->reason);
+}
+
+/* What the cluster says of a topic. */
+static rd_kafka_resp_err_t look_up(const struct ow_kafka_topic *topic, const struct ow_kafka_client *client,
+                                   int64_t deadline)
+{
+    rd_kafka_resp_err_t code = RD_KAFKA_RESP_ERR__TIMED_OUT;
+    int slice = 0;
+    while ((slice = ow_kafka_client_slice(client, deadline, slice)) > 0) {
+        const struct rd_kafka_metadata *metadata = NULL;
+        code = rd_kafka_metadata(client->rk, 0, topic->handle, &metadata, slice);
+        if (code == RD_KAFKA_RESP_ERR_NO_ERROR) {
+            code = metadata->topic_cnt == 1 ? metadata->topics[0].err : RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART;
+            rd_kafka_metadata_destroy(metadata);
+        }
+        if (code == RD_KAFKA_RESP_ERR_LEADER_NOT_AVAILABLE ||
+            (code == RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART && !topic->why_not[0]))
+            ow_kafka_nap(); /* just made, perhaps */
+        else if (code != RD_KAFKA_RESP_ERR__TIMED_OUT)
+            break;
+    }
+    return code;
+}
+
+int ow_kafka_topic_ready(struct ow_kafka_topic *topic, struct ow_kafka_client *client,
+                         const struct ow_kafka_settings *settings, char *reason, size_t size, struct ow_error *err)
+{
+    if (topic->state == OW_KAFKA_TOPIC_READY)
+        return 1;
+    int r = settings->creates_topics ? await_made(topic, client, settings, err) : 1;
+    if (r < 0)
+        return r;
+    if (!ow_kafka_topic_ask(topic, settings, client->rk))
+        return ow_error_set(err, OW_ENOMEM, "out of memory");
+    rd_kafka_resp_err_t code = RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART;
+    if (r == 1)
+        code = look_up(topic, client, ow_clock_monotonic_ms() + LOOK_MS);
+    if (code == RD_KAFKA_RESP_ERR_NO_ERROR) {
+        topic->state = OW_KAFKA_TOPIC_READY;
+        return 1;
+    }
+    if (ow_kafka_fate_of(code) != OW_KAFKA_LATER)
+        return ow_error_set(err, OW_EUNREACHABLE, "%s: topic %s: %s", settings->text, topic->name,
+                            rd_kafka_err2str(code));
+    ow_kafka_topic_why_not(topic, code, reason, size);
+    return 0;
 }

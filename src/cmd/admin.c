@@ -24,8 +24,10 @@ void ow_admin_stop(struct ow_admin *a)
 {
     ow_http_stop(a->http);
     ow_alerts_stop(a->alerts);
+    ow_survey_stop(a->survey);
     a->http = NULL;
     a->alerts = NULL;
+    a->survey = NULL;
 }
 
 void ow_admin_done(struct ow_admin *a)
@@ -33,6 +35,7 @@ void ow_admin_done(struct ow_admin *a)
     ow_admin_stop(a);
     ow_board_free(a->board);
     ow_buf_done(&a->what);
+    ow_buf_done(&a->asked);
     a->board = NULL;
 }
 
@@ -41,18 +44,45 @@ void ow_admin_has_started(struct ow_admin *a)
     atomic_store(&a->api.has_started, true);
 }
 
-bool ow_admin_configure(struct ow_admin *a, const struct ow_config *config)
+static bool is_same(const struct ow_buf *now, const struct ow_buf *before)
+{
+    return !now->has_failed && ow_bytes_equal(ow_buf_bytes(now), ow_buf_bytes(before));
+}
+
+static void take(struct ow_buf *to, struct ow_buf *from)
+{
+    ow_buf_done(to);
+    *to = *from;
+    *from = (struct ow_buf){0};
+}
+
+/* Asks stores as the configuration has them, if there is a board to put it on. */
+static void survey(struct ow_admin *a, const struct ow_config *config)
+{
+    struct ow_error err = {0};
+    OW_CLEANUP(ow_buf_done) struct ow_buf asked = {0};
+    ow_survey_describe(config, &asked);
+    if (!a->board || (a->survey && is_same(&asked, &a->asked)))
+        return;
+    ow_survey_stop(a->survey);
+    a->survey = NULL;
+    ow_board_forget_stores(a->board);
+    take(&a->asked, &asked);
+    if (ow_survey_start(config, a->board, &a->survey, &err) < 0)
+        ow_log(OW_LOG_WARN, "stores are not asked for backlog and dead letters; all else works on", "error", err.text,
+               NULL);
+}
+
+static bool configure(struct ow_admin *a, const struct ow_config *config)
 {
     struct ow_error err = {0};
     OW_CLEANUP(ow_buf_done) struct ow_buf what = {0};
     ow_config_describe_admin(config, &what);
-    if (!what.has_failed && a->config && ow_bytes_equal(ow_buf_bytes(&what), ow_buf_bytes(&a->what)))
+    if (a->config && is_same(&what, &a->what))
         return false;
     ow_admin_stop(a);
     a->config = config;
-    ow_buf_done(&a->what);
-    a->what = what;
-    what = (struct ow_buf){0};
+    take(&a->what, &what);
     bool is_wanted = config->admin.listen || config->alert_count > 0;
     if (is_wanted && !a->board)
         atomic_store(&a->api.has_started, false);
@@ -65,4 +95,13 @@ bool ow_admin_configure(struct ow_admin *a, const struct ow_config *config)
     if (config->alert_count > 0 && ow_alerts_start(config, a->board, &a->alerts, &err) < 0)
         ow_log(OW_LOG_WARN, "no alerts; all else works on", "error", err.text, NULL);
     return true;
+}
+
+bool ow_admin_configure(struct ow_admin *a, const struct ow_config *config)
+{
+    bool is_kept = configure(a, config);
+    bool is_wanted = config->admin.listen || config->alert_count > 0;
+    if (is_wanted)
+        survey(a, config);
+    return is_kept;
 }

@@ -9,14 +9,16 @@
 #include "config/config.h"
 #include "server/alert.h"
 #include "server/api.h"
+#include "cmd/survey.h"
 
 struct ow_admin {
     struct ow_board *board; /* NULL: nobody wants to know anything */
     struct ow_api api;
     struct ow_http *http;
     struct ow_alerts *alerts;
+    struct ow_survey *survey;
     const struct ow_config *config; /* what runs now was made of this; it must outlive that */
-    struct ow_buf what;             /* a text that is another one when something of it is */
+    struct ow_buf what, asked;      /* texts that are others when something of it is, or of what the survey asks */
 };
 
 /* Starts what the configuration says, or, if it runs otherwise, starts it anew. True: the configuration is kept. */

@@ -175,6 +175,16 @@ static int print_items(const struct ow_url *url, const struct plan *plan, const 
     return ow_output_finish(&out, err);
 }
 
+/* A broker keeps what it was given, and a start without the slot that it speaks of is refused. */
+static void tell_what_stays(const struct plan *plan)
+{
+    for (size_t i = 0; i < plan->count; i++)
+        if (strcmp(plan->items[i].kind, "slot") == 0)
+            ow_say("of slot %s a Kafka that its relay published to keeps the position, in the group "
+                   "onewrite-postgres/…/%s: delete that group, or say --accept-gap at the next start",
+                   plan->items[i].name, plan->items[i].name);
+}
+
 static int carry_out(struct ow_store *store, const struct ow_url *url, const struct plan *plan,
                      const struct drop_options *o, struct ow_error *err)
 {
@@ -192,6 +202,7 @@ static int carry_out(struct ow_store *store, const struct ow_url *url, const str
         if (r < 0)
             return ow_error_prefix(err, "%s: %s %s", url->text, plan->items[i].kind, plan->items[i].name);
     }
+    tell_what_stays(plan);
     return print_items(url, plan, o, err);
 }
 

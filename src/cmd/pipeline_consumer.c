@@ -26,7 +26,9 @@ struct consumer {
     int64_t said_since_ms;
     uint64_t said_lines, said_left_out;
     uint64_t troubles;
-    char trouble[400]; /* the last */
+    char trouble[400];        /* the last */
+    struct ow_place_at *told; /* where it stood when that was told last */
+    size_t told_count;
 };
 
 /* --- the log ----------------------------------------------------------------------------------------- */
@@ -176,21 +178,58 @@ static void consumer_look(struct ow_work *work, const struct ow_error *end, stru
     (void)snprintf(ret->trouble, sizeof ret->trouble, "%.*s", (int)sizeof ret->trouble - 1, why);
 }
 
+/* What was told of this partition before, mostly at the same place; NULL: nothing. */
+static const struct ow_place_at *told_of(const struct consumer *c, size_t i, const struct ow_place_at *place)
+{
+    for (size_t k = 0; k < c->told_count; k++) {
+        const struct ow_place_at *told = &c->told[(i + k) % c->told_count];
+        if (told->partition == place->partition && strcmp(told->topic, place->topic) == 0)
+            return told;
+    }
+    return NULL;
+}
+
+static void set_age(const struct consumer *c, size_t i, int64_t oldest_ms, struct ow_place_at *place)
+{
+    const struct ow_place_at *told = told_of(c, i, place);
+    bool is_known = place->at.next >= 0 && place->at.end >= 0;
+    if (!is_known && told)
+        place->unread_ms = told->unread_ms;
+    else if (is_known && place->at.next < place->at.end)
+        place->unread_ms = told && told->unread_ms > 0 ? told->unread_ms : ow_clock_wall_ms();
+    place->oldest_ms = oldest_ms > 0 ? oldest_ms : is_known ? place->unread_ms : -1;
+}
+
+static void keep_told(struct consumer *c, const struct ow_place_at *places, size_t count)
+{
+    struct ow_place_at *room = reallocarray(c->told, count + 1, sizeof *room);
+    if (!room)
+        return;
+    c->told = room;
+    c->told_count = count;
+    if (count > 0)
+        memcpy(room, places, count * sizeof *room);
+}
+
 static size_t consumer_look_at_places(struct ow_work *work, struct ow_place_at **ret)
 {
-    const struct ow_consumer *c = &((struct consumer *)work)->consumer;
+    struct consumer *c = (struct consumer *)work;
     struct ow_standing at;
     const char *topic;
-    int64_t partition;
+    int64_t partition, oldest_ms;
     size_t count = 0;
-    while (count < OW_BOARD_PLACES_MAX && ow_consumer_standing(c, count, &topic, &partition, &at)) {
+    while (count < OW_BOARD_PLACES_MAX &&
+           ow_consumer_standing(&c->consumer, count, &topic, &partition, &at, &oldest_ms)) {
         struct ow_place_at *more = reallocarray(*ret, count + 1, sizeof *more);
         if (!more)
-            return count;
+            break;
         *ret = more;
         more[count] = (struct ow_place_at){.partition = partition, .at = at};
-        (void)snprintf(more[count++].topic, sizeof more->topic, "%.*s", (int)sizeof more->topic - 1, topic);
+        (void)snprintf(more[count].topic, sizeof more->topic, "%.*s", (int)sizeof more->topic - 1, topic);
+        set_age(c, count, oldest_ms, &more[count]);
+        count++;
     }
+    keep_told(c, *ret, count);
     return count;
 }
 
@@ -216,6 +255,7 @@ static void consumer_free(struct ow_work *work)
     struct consumer *c = (struct consumer *)work;
     consumer_close(work);
     ow_config_free_consumer_parts(&c->parts);
+    free(c->told);
     free(c->name);
     free(c->from);
     free(c);

@@ -1,8 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* onewrite relay FROM TO */
+#include "cmd/admin.h"
 #include "cmd/command.h"
 #include "cmd/daemon.h"
 #include "config/construct.h"
+
+enum { /* as a configuration has them by default */
+       ADMIN_CONNECTIONS = 64,
+       ADMIN_TIMEOUT_MS = 10000,
+};
 
 struct relay_options {
     const char *topic, *key;
@@ -10,6 +16,7 @@ struct relay_options {
     bool until_end, exactly_once, accepts_gap;
     const char *outbox, *slot;
     int64_t elapsed_max_ms;
+    const char *admin;
     bool parks;
     int by, prune; /* indexes in `bys` and `prunes` */
 };
@@ -49,6 +56,9 @@ static const struct ow_flag flags[] = {
      offsetof(struct relay_options, elapsed_max_ms), NULL, 0, 0},
     {"park", 0, NULL, OW_FLAG_BOOL, NULL, "set aside what follows a dead letter of its key, behind it",
      offsetof(struct relay_options, parks), NULL, 0, 0},
+    {"admin", 0, "ADDRESS", OW_FLAG_STRING, NULL,
+     "health, metrics and the admin API for this machine, at 127.0.0.1:PORT or unix:PATH",
+     offsetof(struct relay_options, admin), NULL, 0, 0},
     {"window-messages", 0, "N", OW_FLAG_INTEGER, "10000", "at most so many messages in flight",
      offsetof(struct relay_options, messages_max), NULL, 1, 1000000},
     {"window-bytes", 0, "SIZE", OW_FLAG_SIZE, "16MiB", "at most so many bytes in flight",
@@ -85,30 +95,96 @@ static int want_exactly_once(struct ow_url *to, struct ow_error *err)
     return 0;
 }
 
-static int new_pipeline(const struct relay_options *options, char *const *urls, int ended_fd, struct ow_pipeline **ret,
-                        struct ow_error *err)
+/* The options as a configuration would have them, for who is asked how it is. */
+struct session {
+    struct ow_daemon daemon;
+    struct ow_url to;
+    struct ow_config_place store; /* owns its URL */
+    struct ow_config_relay relay;
+    struct ow_config config;
+    struct ow_admin admin;
+};
+
+static void session_done(struct session *s)
 {
-    OW_CLEANUP(ow_url_done) struct ow_url from = {0}, to = {0};
-    struct ow_relay_pipeline_options p = {.name = "relay", .ends_when_idle = options->until_end, .ended_fd = ended_fd};
-    int r = ow_command_url(urls[0], OW_URL_STORE, &from, err);
+    ow_admin_stop(&s->admin);
+    ow_daemon_done(&s->daemon);
+    ow_admin_done(&s->admin);
+    ow_url_done(&s->store.url);
+    ow_url_done(&s->to);
+}
+
+static int check_admin(const char *admin, struct ow_error *err)
+{
+    struct ow_admin_address address;
+    struct ow_error why;
+    if (ow_admin_address_parse(ow_bytes_of(admin), &address, &why) < 0)
+        return ow_error_set(err, OW_EUSAGE, "--admin: %s", why.text);
+    if (!address.is_loopback)
+        return ow_error_set(
+            err, OW_EUSAGE,
+            "--admin: others than this machine could reach %s; that needs tokens, which a configuration "
+            "has: onewrite run",
+            admin);
+    return 0;
+}
+
+static int start_admin(struct session *s, const struct relay_options *options, enum ow_relay_by by,
+                       struct ow_error *err)
+{
+    int r = check_admin(options->admin, err);
+    if (r < 0)
+        return r;
+    s->store.name = (char *)"store";
+    s->relay = (struct ow_config_relay){.name = (char *)"relay",
+                                        .store = &s->store,
+                                        .outbox = s->store.url.outbox,
+                                        .postgres = s->store.url.postgres,
+                                        .by = by,
+                                        .table = (char *)options->outbox,
+                                        .slot = (char *)options->slot,
+                                        .prune = (uint32_t)options->prune};
+    s->config = (struct ow_config){
+        .stores = &s->store,
+        .store_count = 1,
+        .relays = &s->relay,
+        .relay_count = 1,
+        .admin = {.listen = (char *)options->admin, .connections = ADMIN_CONNECTIONS, .timeout_ms = ADMIN_TIMEOUT_MS}};
+    (void)ow_admin_configure(&s->admin, &s->config);
+    return 0;
+}
+
+static int read_urls(struct session *s, const struct relay_options *options, char *const *urls, struct ow_error *err)
+{
+    int r = ow_command_url(urls[0], OW_URL_STORE, &s->store.url, err);
     if (r == 0)
-        r = ow_command_url(urls[1], OW_URL_BROKER, &to, err);
-    if (r == 0 && options->exactly_once)
-        r = want_exactly_once(&to, err);
+        r = ow_command_url(urls[1], OW_URL_BROKER, &s->to, err);
+    return r == 0 && options->exactly_once ? want_exactly_once(&s->to, err) : r;
+}
+
+static int new_pipeline(struct session *s, const struct relay_options *options, char *const *urls,
+                        struct ow_pipeline **ret, struct ow_error *err)
+{
+    const struct ow_url *from = &s->store.url, *to = &s->to;
+    struct ow_relay_pipeline_options p = {
+        .name = "relay", .ends_when_idle = options->until_end, .ended_fd = s->daemon.ended_fd};
     const struct ow_config_log log = {.table = options->outbox,
                                       .slot = options->slot,
                                       .prune = (uint32_t)options->prune,
                                       .accepts_gap = options->accepts_gap};
     enum ow_relay_by by = (enum ow_relay_by)options->by;
+    int r = read_urls(s, options, urls, err);
     if (r == 0)
-        r = ow_config_check_by(&from, &by, &log, err);
+        r = ow_config_check_by(from, &by, &log, err);
     if (r == 0)
-        r = ow_config_check_delivery(&to, by != OW_RELAY_BY_POLLING, err);
+        r = ow_config_check_delivery(to, by != OW_RELAY_BY_POLLING, err);
+    if (r == 0 && options->admin)
+        r = start_admin(s, options, by, err);
     if (r < 0)
         return r;
     ow_relay_options_default(&p.relay);
-    p.from = from.text;
-    p.to = to.text;
+    p.from = from->text;
+    p.to = to->text;
     p.relay.topic = options->topic;
     p.relay.key = options->key;
     p.relay.window.count_max = (uint32_t)options->messages_max;
@@ -117,10 +193,10 @@ static int new_pipeline(const struct relay_options *options, char *const *urls, 
     p.relay.ends_at_end = options->until_end;
     p.relay.retry.elapsed_max_ms = options->elapsed_max_ms;
     p.relay.parks = options->parks;
-    r = ow_config_new_source(&from, by, &log, &p.source, err);
+    r = ow_config_new_source(from, by, &log, &p.source, err);
     if (r < 0)
         return r;
-    r = ow_config_new_broker(&to, &p.broker, err);
+    r = ow_config_new_broker(to, &p.broker, err);
     if (r < 0) {
         p.source->ops->discard(p.source);
         return r;
@@ -134,17 +210,20 @@ static int new_pipeline(const struct relay_options *options, char *const *urls, 
 static int run(const void *options, char *const *urls, size_t count, struct ow_error *err)
 {
     const struct relay_options *o = options;
-    OW_CLEANUP(ow_daemon_done) struct ow_daemon daemon = {0};
+    OW_CLEANUP(session_done) struct session s = {.daemon = {.signal_fd = -1, .ended_fd = -1}};
     struct ow_pipeline *pipeline = NULL;
     (void)count;
-    int r = ow_daemon_init(&daemon, err);
+    int r = ow_daemon_init(&s.daemon, err);
     if (r == 0)
-        r = new_pipeline(o, urls, daemon.ended_fd, &pipeline, err);
+        r = new_pipeline(&s, o, urls, &pipeline, err);
+    if (r == 0 && s.admin.board && (r = ow_pipeline_attach(pipeline, s.admin.board, err)) < 0)
+        ow_pipeline_free(pipeline);
     if (r == 0)
-        r = ow_daemon_add(&daemon, pipeline, o->wait_ms, err);
+        r = ow_daemon_add(&s.daemon, pipeline, o->wait_ms, err);
     if (r != 0)
         return r < 0 ? r : 0;
-    return ow_daemon_run(&daemon, NULL, NULL, err);
+    ow_admin_has_started(&s.admin);
+    return ow_daemon_run(&s.daemon, NULL, NULL, err);
 }
 
 const struct ow_command ow_command_relay = {

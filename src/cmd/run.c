@@ -43,18 +43,31 @@ struct runner {
     size_t config_count;
 };
 
+/* A consumer whose handler is a function of a program is that program's. */
+static bool is_ours(const struct ow_config_consumer *consumer)
+{
+    return consumer->handler != OW_CONFIG_HANDLER_CALLBACK;
+}
+
 static size_t count_entries(const struct ow_config *config)
 {
-    return config->relay_count + config->consumer_count;
+    size_t count = config->relay_count;
+    for (size_t i = 0; i < config->consumer_count; i++)
+        count += is_ours(&config->consumers[i]);
+    return count;
 }
 
 static struct entry entry_at(struct ow_config *config, size_t i)
 {
     struct entry entry = {.config = config};
-    if (i < config->relay_count)
+    const struct ow_config_consumer *consumer = config->consumers;
+    if (i < config->relay_count) {
         entry.relay = &config->relays[i];
-    else
-        entry.consumer = &config->consumers[i - config->relay_count];
+        return entry;
+    }
+    for (size_t left = i - config->relay_count; left > 0 || !is_ours(consumer); consumer++)
+        left -= is_ours(consumer);
+    entry.consumer = consumer;
     return entry;
 }
 
@@ -124,7 +137,7 @@ static int new_consumer(const struct runner *runner, const struct ow_config_cons
                         struct ow_pipeline **ret, struct ow_error *err)
 {
     struct ow_consumer_parts parts;
-    int r = ow_config_new_consumer(consumer, &parts, err);
+    int r = ow_config_new_consumer(consumer, NULL, &parts, err);
     return r < 0 ? r
                  : ow_consumer_pipeline_new(&parts, consumer->broker->url.text, runner->options->until_end,
                                             runner->daemon.ended_fd, ret, err);
@@ -186,6 +199,24 @@ static bool is_wanted(struct ow_config *config, const struct running *running)
     return false;
 }
 
+static void tell_left_to_programs(const struct ow_config *config)
+{
+    for (size_t i = 0; i < config->consumer_count; i++)
+        if (!is_ours(&config->consumers[i]))
+            ow_log(OW_LOG_INFO, "left to the program that has its callback", "consumer", config->consumers[i].name,
+                   NULL);
+}
+
+static int check_not_empty(const struct ow_config *config, struct ow_error *err)
+{
+    if (count_entries(config) > 0)
+        return 0;
+    return ow_error_set(err, OW_EUSAGE,
+                        "consumer %s has handler: callback, which is a function of a program; run that program "
+                        "(docs/consumers.md), there is nothing else to run here",
+                        config->consumers[0].name);
+}
+
 static int keep_config(struct runner *runner, struct ow_config *config, struct ow_error *err)
 {
     struct ow_config **more = realloc(runner->configs, (runner->config_count + 1) * sizeof *more);
@@ -236,6 +267,7 @@ static void reload(void *context)
     struct ow_config *now = config;
     config = NULL;
     start_admin(runner, now);
+    tell_left_to_programs(now);
     for (size_t i = runner->count; i > 0; i--)
         if (!is_wanted(now, &runner->running[i - 1]))
             stop(runner, i - 1);
@@ -317,8 +349,12 @@ static int run(const void *options, char *const *arguments, size_t count, struct
     config = NULL;
     r = check_gap(&runner, now, err);
     if (r == 0)
+        r = check_not_empty(now, err);
+    if (r == 0) {
+        tell_left_to_programs(now);
         start_admin(&runner, now);
-    if (r == 0 && runner.options->until_end && now->relay_count > 0 && now->consumer_count > 0) {
+    }
+    if (r == 0 && runner.options->until_end && now->relay_count > 0 && count_entries(now) > now->relay_count) {
         r = run_until_end(&runner, now, err);
         return r < 0 ? r : 0;
     }

@@ -343,8 +343,7 @@ static void put_binary(struct writer *w, const char *name, int64_t value, size_t
     for (size_t i = 0; i < size; i++)
         at[i] = (char)((uint64_t)value >> (8 * (size - 1 - i)));
     w->used += size;
-    if (value >= 0)
-        put(w, name, (struct ow_bytes){at, size});
+    put(w, name, (struct ow_bytes){at, size});
 }
 
 static void put_decimal(struct writer *w, const char *name, int64_t value)
@@ -392,13 +391,16 @@ static void write_spring(struct writer *w, const struct ow_header *headers, size
     put_known(w, "kafka_dlt-exception-message", l->message);
     put_known(w, "kafka_dlt-exception-stacktrace", l->stacktrace);
     put_known(w, "kafka_dlt-original-topic", p->topic);
-    put_binary(w, "kafka_dlt-original-partition", p->partition, 4);
-    put_binary(w, "kafka_dlt-original-offset", p->offset, 8);
+    if (p->partition >= 0)
+        put_binary(w, "kafka_dlt-original-partition", p->partition, 4);
+    if (p->offset >= 0)
+        put_binary(w, "kafka_dlt-original-offset", p->offset, 8);
+    /* Of a record without a time: -1, and the name of that. */
     put_binary(w, "kafka_dlt-original-timestamp", p->time_ms, 8);
-    put_known(w, "kafka_dlt-original-timestamp-type",
-              p->time_type == OW_TIME_CREATED    ? OW_BYTES("CreateTime")
-              : p->time_type == OW_TIME_APPENDED ? OW_BYTES("LogAppendTime")
-                                                 : OW_NULL_BYTES);
+    put(w, "kafka_dlt-original-timestamp-type",
+        p->time_type == OW_TIME_CREATED    ? OW_BYTES("CreateTime")
+        : p->time_type == OW_TIME_APPENDED ? OW_BYTES("LogAppendTime")
+                                           : OW_BYTES("NoTimestampType"));
     put_known(w, "kafka_dlt-original-consumer-group", p->group);
 }
 

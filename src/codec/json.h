@@ -12,6 +12,11 @@
  * It is strict: one value and nothing after it, strings of valid UTF-8, no half of a surrogate pair, at
  * most OW_JSON_DEPTH_MAX levels. The first error stays: every later call returns it again. Errors are
  * OW_EINVALID, "not JSON: <what> at byte <counted from 1>".
+ *
+ *   json.c           the reader, pulled; strings, written
+ *   json_path.c      the value at a path
+ *   json_headers.c   headers as an object
+ *   json_value.c     single values of our own formats: see json_value.h
  */
 #ifndef OW_CODEC_JSON_H
 #define OW_CODEC_JSON_H

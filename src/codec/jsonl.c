@@ -2,21 +2,9 @@
 #include "codec/jsonl.h"
 
 #include "base/units.h"
-#include "codec/base64.h"
-#include "codec/json.h"
+#include "codec/json_value.h"
 
 /* --- writing ------------------------------------------------------------------------------------------ */
-
-static void write_bytes(struct ow_buf *to, struct ow_bytes bytes)
-{
-    if (!bytes.data || ow_utf8_is_valid(bytes)) {
-        ow_json_write_string(to, bytes);
-        return;
-    }
-    ow_buf_add_text(to, "{\"base64\":\"");
-    ow_base64_encode(to, bytes);
-    ow_buf_add_text(to, "\"}");
-}
 
 static bool has_type_header(const struct ow_message *m)
 {
@@ -59,11 +47,11 @@ void ow_jsonl_write(struct ow_buf *to, const struct ow_record *record)
     ow_buf_add_text(to, "\",\"id\":");
     ow_json_write_string(to, m->id);
     ow_buf_add_text(to, ",\"key\":");
-    write_bytes(to, m->key);
+    ow_json_write_bytes(to, m->key);
     ow_buf_add_text(to, ",\"headers\":");
     write_headers(to, m);
     ow_buf_add_text(to, ",\"value\":");
-    write_bytes(to, m->payload);
+    ow_json_write_bytes(to, m->payload);
     ow_buf_add_text(to, "}\n");
 }
 
@@ -77,20 +65,9 @@ struct reading {
     struct ow_buf *scratch;
 };
 
-static int read_text(struct reading *in, struct ow_bytes *ret, struct ow_error *err)
-{
-    int token = ow_json_next(&in->json, err);
-    if (token == OW_JSON_STRING)
-        return ow_json_string(&in->json, in->scratch, ret, err);
-    *ret = OW_NULL_BYTES;
-    if (token < 0 || token == OW_JSON_NULL)
-        return token < 0 ? token : 0;
-    return ow_error_set(err, OW_EINVALID, "must be a string or null");
-}
-
 static int read_topic(struct reading *in, struct ow_error *err)
 {
-    int r = read_text(in, &in->record.message.topic, err);
+    int r = ow_json_read_text(&in->json, in->scratch, &in->record.message.topic, err);
     if (r == 0 && !in->record.message.topic.data)
         return ow_error_set(err, OW_EINVALID, "must be a string");
     return r;
@@ -98,47 +75,17 @@ static int read_topic(struct reading *in, struct ow_error *err)
 
 static int read_id(struct reading *in, struct ow_error *err)
 {
-    return read_text(in, &in->record.message.id, err);
-}
-
-/* null, a string, or {"base64":"…"}. */
-static int read_bytes(struct reading *in, struct ow_bytes *ret, struct ow_error *err)
-{
-    static const char form[] = "must be a string, null or {\"base64\": \"…\"}";
-    int token = ow_json_next(&in->json, err);
-    *ret = OW_NULL_BYTES;
-    if (token < 0 || token == OW_JSON_NULL)
-        return token < 0 ? token : 0;
-    if (token == OW_JSON_STRING)
-        return ow_json_string(&in->json, in->scratch, ret, err);
-    if (token != OW_JSON_OBJECT_BEGIN)
-        return ow_error_set(err, OW_EINVALID, form);
-    token = ow_json_next(&in->json, err);
-    if (token == OW_JSON_KEY && ow_bytes_is(in->json.text, "base64"))
-        token = ow_json_next(&in->json, err);
-    if (token < 0)
-        return token;
-    if (token != OW_JSON_STRING)
-        return ow_error_set(err, OW_EINVALID, form);
-    size_t before = in->scratch->size;
-    int r = ow_base64_decode(in->scratch, in->json.text, err);
-    if (r < 0)
-        return r;
-    *ret = (struct ow_bytes){in->scratch->data + before, in->scratch->size - before};
-    token = ow_json_next(&in->json, err);
-    if (token < 0)
-        return token;
-    return token == OW_JSON_OBJECT_END ? 0 : ow_error_set(err, OW_EINVALID, form);
+    return ow_json_read_text(&in->json, in->scratch, &in->record.message.id, err);
 }
 
 static int read_key(struct reading *in, struct ow_error *err)
 {
-    return read_bytes(in, &in->record.message.key, err);
+    return ow_json_read_bytes(&in->json, in->scratch, &in->record.message.key, err);
 }
 
 static int read_value(struct reading *in, struct ow_error *err)
 {
-    return read_bytes(in, &in->record.message.payload, err);
+    return ow_json_read_bytes(&in->json, in->scratch, &in->record.message.payload, err);
 }
 
 static int read_count(struct reading *in, int64_t *ret, struct ow_error *err)
@@ -164,7 +111,7 @@ static int read_offset(struct reading *in, struct ow_error *err)
 static int read_time(struct reading *in, struct ow_error *err)
 {
     struct ow_bytes text;
-    int r = read_text(in, &text, err);
+    int r = ow_json_read_text(&in->json, in->scratch, &text, err);
     if (r < 0 || !text.data)
         return r;
     return ow_time_parse(text, &in->record.message.time_ms, err);

@@ -1,28 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "codec/record_headers.h"
 
-#include "codec/base64.h"
-#include "codec/json.h"
-
-static void write_bytes(struct ow_buf *to, struct ow_bytes bytes)
-{
-    if (!bytes.data || ow_utf8_is_valid(bytes)) {
-        ow_json_write_string(to, bytes);
-        return;
-    }
-    ow_buf_add_text(to, "{\"base64\":\"");
-    ow_base64_encode(to, bytes);
-    ow_buf_add_text(to, "\"}");
-}
+#include "codec/json_value.h"
 
 void ow_record_headers_write(struct ow_buf *to, const struct ow_header *headers, size_t count)
 {
     ow_buf_add_char(to, '[');
     for (size_t i = 0; i < count; i++) {
         ow_buf_add_text(to, i ? ",[" : "[");
-        write_bytes(to, headers[i].name);
+        ow_json_write_bytes(to, headers[i].name);
         ow_buf_add_char(to, ',');
-        write_bytes(to, headers[i].value);
+        ow_json_write_bytes(to, headers[i].value);
         ow_buf_add_char(to, ']');
     }
     ow_buf_add_char(to, ']');
@@ -31,41 +19,6 @@ void ow_record_headers_write(struct ow_buf *to, const struct ow_header *headers,
 static int unexpected(struct ow_error *err)
 {
     return ow_error_set(err, OW_EINVALID, "headers are an array of [name, value], and these are not");
-}
-
-/* {"base64":"…"} after its brace. */
-static int read_base64(struct ow_json *json, struct ow_buf *scratch, struct ow_bytes *ret, struct ow_error *err)
-{
-    int token = ow_json_next(json, err);
-    if (token == OW_JSON_KEY && ow_bytes_is(json->text, "base64"))
-        token = ow_json_next(json, err);
-    else
-        return token < 0 ? token : unexpected(err);
-    if (token != OW_JSON_STRING)
-        return token < 0 ? token : unexpected(err);
-    size_t at = scratch->size;
-    int r = ow_base64_decode(scratch, json->text, err);
-    if (r < 0)
-        return r;
-    *ret = (struct ow_bytes){scratch->data + at, scratch->size - at};
-    token = ow_json_next(json, err);
-    return token == OW_JSON_OBJECT_END ? 0 : token < 0 ? token : unexpected(err);
-}
-
-static int read_bytes(struct ow_json *json, struct ow_buf *scratch, struct ow_bytes *ret, struct ow_error *err)
-{
-    int token = ow_json_next(json, err);
-    *ret = OW_NULL_BYTES;
-    switch (token) {
-    case OW_JSON_STRING:
-        return ow_json_string(json, scratch, ret, err);
-    case OW_JSON_NULL:
-        return 0;
-    case OW_JSON_OBJECT_BEGIN:
-        return read_base64(json, scratch, ret, err);
-    default:
-        return token < 0 ? token : unexpected(err);
-    }
 }
 
 int ow_record_headers_read(struct ow_bytes text, struct ow_header *headers, size_t max, size_t *ret_count,
@@ -86,9 +39,9 @@ int ow_record_headers_read(struct ow_bytes text, struct ow_header *headers, size
         if (*ret_count == max)
             return ow_error_set(err, OW_ETOOBIG, "more than %zu headers", max);
         struct ow_header *header = &headers[*ret_count];
-        int r = read_bytes(&json, scratch, &header->name, err);
+        int r = ow_json_read_bytes(&json, scratch, &header->name, err);
         if (r == 0)
-            r = read_bytes(&json, scratch, &header->value, err);
+            r = ow_json_read_bytes(&json, scratch, &header->value, err);
         if (r < 0)
             return r;
         token = ow_json_next(&json, err);

@@ -96,9 +96,7 @@ int ow_sql_template_init(struct ow_sql_template *t, struct ow_bytes text, enum o
         r = ow_error_set(err, OW_EINVALID, "a statement is empty, or has a NUL in it");
     if (r == 0)
         r = parse(t, text, dialect, &sql, err);
-    if (r == 0)
-        t->sql = strdup(sql.data);
-    if (r == 0 && !t->sql)
+    if (r == 0 && !(t->sql = sql.data ? strdup(sql.data) : NULL))
         r = ow_error_set(err, OW_ENOMEM, "out of memory");
     ow_buf_done(&sql);
     if (r < 0)

@@ -14,15 +14,19 @@ static const struct {
 } metrics[] = {
     [OW_ALERT_RELAY_IN_FLIGHT] = {"relay_in_flight", UNIT_COUNT},
     [OW_ALERT_RELAY_OLDEST_AGE] = {"relay_oldest_age", UNIT_DURATION},
+    [OW_ALERT_RELAY_BACKLOG] = {"relay_backlog", UNIT_COUNT},
+    [OW_ALERT_RELAY_LAG] = {"relay_lag", UNIT_BYTES},
     [OW_ALERT_RELAY_RETAINED] = {"relay_retained", UNIT_BYTES},
     [OW_ALERT_RELAY_TROUBLE] = {"relay_trouble", UNIT_YES},
     [OW_ALERT_CONSUMER_IN_FLIGHT] = {"consumer_in_flight", UNIT_COUNT},
     [OW_ALERT_CONSUMER_OLDEST_AGE] = {"consumer_oldest_age", UNIT_DURATION},
     [OW_ALERT_CONSUMER_LAG] = {"consumer_lag", UNIT_COUNT},
+    [OW_ALERT_CONSUMER_LAG_AGE] = {"consumer_lag_age", UNIT_DURATION},
     [OW_ALERT_CONSUMER_BREAKER_OPEN] = {"consumer_breaker_open", UNIT_YES},
     [OW_ALERT_CONSUMER_PAUSED] = {"consumer_paused", UNIT_YES},
     [OW_ALERT_CONSUMER_TROUBLE] = {"consumer_trouble", UNIT_YES},
     [OW_ALERT_DEAD_LETTERS] = {"dead_letters", UNIT_COUNT},
+    [OW_ALERT_DEAD_LETTERS_OPEN] = {"dead_letters_open", UNIT_COUNT},
     [OW_ALERT_ENDED] = {"ended", UNIT_YES},
 };
 

@@ -72,7 +72,8 @@ enum ow_config_handler {
     OW_CONFIG_HANDLER_NONE,
     OW_CONFIG_HANDLER_SQL,
     OW_CONFIG_HANDLER_HTTP,
-    OW_CONFIG_HANDLER_EXEC
+    OW_CONFIG_HANDLER_EXEC,
+    OW_CONFIG_HANDLER_CALLBACK, /* a function of a program: <onewrite/consumer.h> */
 };
 
 struct ow_config_consumer {

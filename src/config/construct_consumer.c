@@ -133,8 +133,15 @@ static int new_letters(const struct ow_config_consumer *consumer, struct ow_cons
 
 /* --- the whole --------------------------------------------------------------------------------------------------- */
 
-static int new_handler(const struct ow_config_consumer *consumer, struct ow_handler **ret, struct ow_error *err)
+static int new_handler(const struct ow_config_consumer *consumer, const struct ow_handler_callback_options *callback,
+                       struct ow_handler **ret, struct ow_error *err)
 {
+    if (consumer->handler == OW_CONFIG_HANDLER_CALLBACK && !callback)
+        return ow_error_set(err, OW_EUSAGE,
+                            "its handler is a function of a program; run the program that has it "
+                            "(onewrite/consumer.h)");
+    if (consumer->handler == OW_CONFIG_HANDLER_CALLBACK)
+        return ow_handler_callback_new(callback, ret, err);
     if (consumer->handler == OW_CONFIG_HANDLER_SQL)
         return ow_handler_sql_new((const char *const *)consumer->statements, consumer->statement_count, ret, err);
     if (consumer->handler == OW_CONFIG_HANDLER_EXEC)
@@ -151,7 +158,8 @@ static int subscribe(void *context, const struct ow_subscriber_options *options,
     return ow_config_new_subscriber(&place->url, options, ret, err);
 }
 
-int ow_config_new_consumer(const struct ow_config_consumer *consumer, struct ow_consumer_parts *ret,
+int ow_config_new_consumer(const struct ow_config_consumer *consumer,
+                           const struct ow_handler_callback_options *callback, struct ow_consumer_parts *ret,
                            struct ow_error *err)
 {
     *ret = (struct ow_consumer_parts){.subscribe = subscribe, .subscribe_context = (void *)consumer->broker};
@@ -175,7 +183,7 @@ int ow_config_new_consumer(const struct ow_config_consumer *consumer, struct ow_
     o->replay_rate = consumer->replay_rate;
     int r = new_inbox(consumer, &ret->inbox, err);
     if (r == 0)
-        r = new_handler(consumer, &ret->handler, err);
+        r = new_handler(consumer, callback, &ret->handler, err);
     if (r == 0)
         r = new_letters(consumer, ret, err);
     if (r < 0)

@@ -181,8 +181,9 @@ static void check_handler(const struct checking *c)
     struct ow_config_consumer *consumer = &c->draft->consumer;
     const bool has[] = {[OW_CONFIG_HANDLER_SQL] = c->draft->sql,
                         [OW_CONFIG_HANDLER_HTTP] = consumer->http.url,
-                        [OW_CONFIG_HANDLER_EXEC] = c->draft->exec_command};
-    for (enum ow_config_handler i = OW_CONFIG_HANDLER_SQL; i <= OW_CONFIG_HANDLER_EXEC; i++) {
+                        [OW_CONFIG_HANDLER_EXEC] = c->draft->exec_command,
+                        [OW_CONFIG_HANDLER_CALLBACK] = c->draft->handler_word == 0};
+    for (enum ow_config_handler i = OW_CONFIG_HANDLER_SQL; i <= OW_CONFIG_HANDLER_CALLBACK; i++) {
         if (has[i] && consumer->handler)
             ow_check_report(&c->at, "handler", names[i], "there is %s handler already; a consumer has one handler",
                             consumer->handler == OW_CONFIG_HANDLER_SQL ? "an sql" : "an http");
@@ -191,10 +192,10 @@ static void check_handler(const struct checking *c)
     }
     if (!consumer->handler)
         ow_check_report(&c->at, NULL, "handler",
-                        "names no handler; write sql:, http: with a url, or exec: with a command");
-    if (has[OW_CONFIG_HANDLER_SQL] && !c->draft->store)
-        ow_check_report(&c->at, NULL, "inbox",
-                        "an sql handler works in the transaction of an inbox; write inbox: { store: … }");
+                        "names no handler; write sql:, http: with a url, exec: with a command, or handler: callback");
+    if ((has[OW_CONFIG_HANDLER_SQL] || has[OW_CONFIG_HANDLER_CALLBACK]) && !c->draft->store)
+        ow_check_report(&c->at, NULL, "inbox", "%s works in the transaction of an inbox; write inbox: { store: … }",
+                        has[OW_CONFIG_HANDLER_SQL] ? "an sql handler" : "a callback");
     check_parts(c, consumer);
 }
 
@@ -222,6 +223,45 @@ static void check_letters(const struct checking *c)
         ow_check_report(at, "dead_letter", "then", "with order: none there is nothing to park for; write then: skip");
     if (consumer->then == OW_THEN_AUTO)
         consumer->then = consumer->letter_store && consumer->order == OW_ORDER_KEY ? OW_THEN_PARK : OW_THEN_SKIP;
+}
+
+/* Digits that count, then x for those that do not. */
+static bool is_code(const char *text, size_t size, const char *digits)
+{
+    size_t fixed = strspn(text, digits);
+    return fixed > 0 && fixed + strspn(text + fixed, "x") == size && text[size] == '\0';
+}
+
+/* NULL: failures of the handler can be of this class. */
+static const char *flaw_of_class(const struct ow_config_consumer *consumer, const char *class)
+{
+    static const char *const of_http[] = {"timeout", "unreachable", "tls", "broken answer", "publish", "bad message"};
+    bool is_postgres = consumer->inbox && consumer->inbox->url.scheme &&
+                       consumer->inbox->url.scheme->id == OW_SCHEME_POSTGRES;
+    if (consumer->handler == OW_CONFIG_HANDLER_HTTP) {
+        for (size_t i = 0; i < sizeof of_http / sizeof of_http[0]; i++)
+            if (strcmp(class, of_http[i]) == 0)
+                return NULL;
+        return strncmp(class, "http ", 5) == 0 && is_code(class + 5, 3, "0123456789")
+                   ? NULL
+                   : "is no class of an http handler; there are http STATUS (http 409, or http 4xx for all that begin "
+                     "with 4), timeout, unreachable, tls, broken answer, publish";
+    }
+    if (consumer->handler == OW_CONFIG_HANDLER_SQL && is_postgres && strcmp(class, "commit") != 0 &&
+        strcmp(class, "bad message") != 0 && !is_code(class, 5, "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ"))
+        return "is no class of an sql handler; write the five characters of an SQLSTATE (23505, or 23xxx for all that "
+               "begin with 23), or commit";
+    return NULL;
+}
+
+static void check_classes(const struct checking *c)
+{
+    const struct ow_config_consumer *consumer = &c->draft->consumer;
+    for (char *const *class = consumer->no_retry; class && *class; class ++) {
+        const char *flaw = flaw_of_class(consumer, *class);
+        if (flaw)
+            ow_check_report(&c->at, "retry", "never", "\"%s\" %s", *class, flaw);
+    }
 }
 
 static void check_name(const struct checking *c)
@@ -256,6 +296,7 @@ static void check_consumer(const struct checking *c)
         ow_check_report(&c->at, "retry", "max", "is less than initial; make it at least as long");
     check_handler(c);
     check_letters(c);
+    check_classes(c);
     check_name(c);
 }
 
@@ -302,7 +343,7 @@ static int read_parts(struct ow_reader *reader, struct ow_consumer_draft *draft)
 
 static int read_consumer(struct ow_reader *reader, const yaml_node_t *node, struct ow_config *config)
 {
-    struct ow_consumer_draft draft = {0};
+    struct ow_consumer_draft draft = {.handler_word = UINT32_MAX};
     struct ow_error err;
     int r = ow_option_set_defaults(ow_consumer_options, &draft, &err);
     if (r == 0 && ow_reader_group(reader, node, ow_consumer_options, &draft)) {

@@ -26,7 +26,9 @@ struct ow_consumer_parts {
     struct ow_broker *letters; /* may be NULL */
     void *letter_context;
 };
-int ow_config_new_consumer(const struct ow_config_consumer *consumer, struct ow_consumer_parts *ret,
+/* `callback`: for `handler: callback`; copied. NULL: there is none, and such a consumer is OW_EUSAGE. */
+int ow_config_new_consumer(const struct ow_config_consumer *consumer,
+                           const struct ow_handler_callback_options *callback, struct ow_consumer_parts *ret,
                            struct ow_error *err) OW_MUST_CHECK;
 void ow_config_free_consumer_parts(struct ow_consumer_parts *parts);
 

@@ -133,6 +133,8 @@ void ow_option_expected(const struct ow_option *option, struct ow_buf *to)
         break;
     case OW_OPTION_GROUP:
     case OW_OPTION_MAP:
+        for (size_t i = 0; option->choices && option->choices[i]; i++)
+            ow_buf_printf(to, "%s, or ", option->choices[i]);
         ow_buf_add_text(to, "a map");
         break;
     case OW_OPTION_LIST:

@@ -22,7 +22,8 @@ enum ow_option_type {
     OW_OPTION_SIZE,      /* 32 or 64 bits, bytes; low .. high */
     OW_OPTION_CHOICE,    /* 32 bits: the index in `choices` */
     /* Not scalars; read by config.c. */
-    OW_OPTION_GROUP, /* a map with the keys of `group`, whose offsets count from the same base */
+    OW_OPTION_GROUP, /* a map with the keys of `group`, whose offsets count from the same base; with `choices`, one of
+                        these words may stand in its place: 32 bits, as of a CHOICE */
     OW_OPTION_MAP,   /* names -> something; the place takes a pointer to the node */
     OW_OPTION_LIST,  /* likewise; `group` is one item */
     OW_OPTION_NODE,  /* whatever it is; the place takes a pointer to the node */

@@ -4,6 +4,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 
+#include "config/schema.h"
 #include "core/route.h"
 
 #define KEY_SHOWN_MAX 64
@@ -180,6 +181,19 @@ static void read_words(struct ow_reader *reader, const yaml_node_t *list, const 
         ow_reader_report(reader, list, "%s", err.text);
 }
 
+/* In place of a group. */
+static void read_word(struct ow_reader *reader, const yaml_node_t *node, const struct ow_option *option, void *base)
+{
+    struct ow_option word = *option;
+    struct ow_bytes value;
+    struct ow_error err;
+    if (!ow_reader_scalar(reader, node, option, &value))
+        return;
+    word.type = OW_OPTION_CHOICE;
+    if (ow_option_set(&word, base, value, ow_yaml_text(node), &err) < 0)
+        ow_reader_report(reader, node, "%s, or a map", err.text);
+}
+
 static void read_option(struct ow_reader *reader, const struct ow_reader_pair *pair, const struct ow_option *option,
                         void *base)
 {
@@ -188,6 +202,10 @@ static void read_option(struct ow_reader *reader, const struct ow_reader_pair *p
     struct ow_error err;
     switch (option->type) {
     case OW_OPTION_GROUP:
+        if (option->choices && node->type != YAML_MAPPING_NODE) {
+            read_word(reader, node, option, base);
+            return;
+        }
         (void)ow_reader_group(reader, node, option->group, base);
         return;
     case OW_OPTION_NODE:
@@ -228,6 +246,7 @@ static const struct ow_option *refuse_key(struct ow_reader *reader, const struct
 {
     struct ow_nearest nearest = {.word = pair->name};
     OW_CLEANUP(ow_buf_done) struct ow_buf known = {0};
+    OW_CLEANUP(ow_buf_done) struct ow_buf place = {0};
     for (const struct ow_option *option = table; option->key; option++) {
         if (option->type == OW_OPTION_LATER)
             continue;
@@ -236,6 +255,8 @@ static const struct ow_option *refuse_key(struct ow_reader *reader, const struct
     }
     if (nearest.best)
         ow_reader_report(reader, pair->key, "unknown key; did you mean \"%s\"?", nearest.best);
+    else if (ow_schema_find_elsewhere(table, pair->name, ow_buf_bytes(&reader->path), &place))
+        ow_reader_report(reader, pair->key, "unknown key here; it is one of %s", ow_buf_bytes(&place).data);
     else
         ow_reader_report(reader, pair->key, "unknown key; known: %s", ow_buf_bytes(&known).data);
     return ow_option_find(table, ow_bytes_of(nearest.best));

@@ -29,6 +29,7 @@ struct ow_consumer_draft {
     struct ow_config_consumer consumer;
     char *broker, *store, *letter_store, *letter_broker; /* names */
     const yaml_node_t *sql, *http_headers, *exec_command, *exec_env;
+    uint32_t handler_word; /* 0: callback */
 };
 
 extern const struct ow_option ow_consumer_options[]; /* offsets in struct ow_consumer_draft (schema_consumer.c) */
@@ -37,5 +38,10 @@ extern const struct ow_option ow_token_options[];    /* offsets in struct ow_con
 extern const struct ow_option ow_alert_options[];    /* offsets in struct ow_config_alert */
 extern const struct ow_option ow_config_options[];   /* offsets in struct ow_config_draft */
 extern const struct ow_option ow_relay_options[];    /* offsets in struct ow_relay_draft */
+
+/* Where a key that the table `here` does not have is known, such as "relays[].to": the first such place, nearest to the
+   path `at`. False: nowhere. */
+bool ow_schema_find_elsewhere(const struct ow_option *here, struct ow_bytes key, struct ow_bytes at,
+                              struct ow_buf *path);
 
 #endif

@@ -103,9 +103,10 @@ const struct ow_option ow_alert_options[] = {
      .type = OW_OPTION_TEXT,
      .is_required = true,
      .sample = "consumer_lag > 10000 for 5m",
-     .help = "METRIC > NUMBER for DURATION. Metrics: relay_in_flight relay_oldest_age relay_retained relay_trouble\n"
-             "consumer_in_flight consumer_oldest_age consumer_lag consumer_breaker_open consumer_paused\n"
-             "consumer_trouble dead_letters ended (docs/admin.md).",
+     .help =
+         "METRIC > NUMBER for DURATION. Metrics: relay_backlog relay_lag relay_retained relay_oldest_age\n"
+         "relay_in_flight relay_trouble consumer_lag consumer_lag_age consumer_oldest_age consumer_in_flight\n"
+         "consumer_breaker_open consumer_paused consumer_trouble dead_letters dead_letters_open ended (docs/admin.md).",
      ALERT(when)},
     {.key = "of",
      .type = OW_OPTION_NAME,

@@ -10,6 +10,7 @@ static const char *const offset_places[] = {"broker", "inbox", NULL};
 static const char *const orders[] = {
     [OW_ORDER_KEY] = "key", [OW_ORDER_ALL] = "partition", [OW_ORDER_NONE] = "none", NULL};
 static const char *const thens[] = {[OW_THEN_AUTO] = "auto", [OW_THEN_PARK] = "park", [OW_THEN_SKIP] = "skip", NULL};
+static const char *const handler_words[] = {"callback", NULL};
 static const char *const forms[] = {[OW_DEAD_LETTER_SPRING] = "spring",
                                     [OW_DEAD_LETTER_CONNECT] = "connect",
                                     [OW_DEAD_LETTER_NSERVICEBUS] = "nservicebus",
@@ -195,8 +196,8 @@ static const struct ow_option retry_options[] = {
      CONSUMER(consumer.retry.elapsed_max_ms)},
     {.key = "never",
      .type = OW_OPTION_WORDS,
-     .sample = "[\"http 409\", \"23505\"]",
-     .help = "Classes of failure that no retry will change: http STATUS, timeout, unreachable, an SQLSTATE.",
+     .sample = "[\"http 409\", \"http 5xx\"]",
+     .help = "Classes of failure that no retry will change: http STATUS, timeout, an SQLSTATE; http 4xx, 23xxx.",
      CONSUMER(consumer.no_retry_words)},
     {0},
 };
@@ -330,7 +331,10 @@ const struct ow_option ow_consumer_options[] = {
      .type = OW_OPTION_GROUP,
      .is_required = true,
      .sample = "{ http: { url: http://127.0.0.1:8000/events } }",
-     .help = "What is done with a message.",
+     .choices = handler_words,
+     .help = "What is done with a message. Not a map but the word callback: a function of a program of yours does it,\n"
+             "which runs this consumer with libonewrite-consumer (onewrite/consumer.h); needs an inbox.",
+     CONSUMER(handler_word),
      .group = handler_options},
     {.key = "order",
      .type = OW_OPTION_CHOICE,
@@ -343,7 +347,8 @@ const struct ow_option ow_consumer_options[] = {
      .fallback = "100",
      .low = 1,
      .high = 1000,
-     .help = "Calls at a time; of an sql handler: messages in one transaction, when they come fast.",
+     .help = "Calls at a time; of an sql handler or a callback: messages in one transaction, when they\n"
+             "come fast.",
      CONSUMER(consumer.in_flight)},
     {.key = "window", .type = OW_OPTION_GROUP, .help = "How much is read ahead.", .group = window_options},
     {.key = "retry", .type = OW_OPTION_GROUP, .help = "What happens when a message fails.", .group = retry_options},

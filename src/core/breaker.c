@@ -5,6 +5,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/units.h"
+
 const struct ow_breaker_policy ow_breaker_policy_default = {
     .failures = 5, .rate = 0.5, .window = 20, .probes = 1, .open_ms = 5000, .open_ms_max = 300000};
 
@@ -104,22 +106,38 @@ void ow_breaker_format(const struct ow_breaker *b, char to[96])
                    b->opened, b->until_ms);
 }
 
+static bool skip(struct ow_bytes *text, const char *word)
+{
+    size_t size = strlen(word);
+    if (text->size < size || memcmp(text->data, word, size) != 0)
+        return false;
+    *text = (struct ow_bytes){text->data + size, text->size - size};
+    return true;
+}
+
+static bool take_number(struct ow_bytes *text, int64_t high, int64_t *ret)
+{
+    size_t size = 0;
+    while (size < text->size && text->data[size] >= '0' && text->data[size] <= '9')
+        size++;
+    if (ow_integer_parse((struct ow_bytes){text->data, size}, 0, high, ret, NULL) < 0)
+        return false;
+    *text = (struct ow_bytes){text->data + size, text->size - size};
+    return true;
+}
+
 int ow_breaker_parse(struct ow_breaker *b, struct ow_bytes text, struct ow_error *err)
 {
-    char copy[96], word[8];
-    uint32_t opened;
-    int64_t until;
+    struct ow_bytes rest = text;
+    int64_t opened, until;
     close_it(b);
-    if (text.size >= sizeof copy)
-        return ow_error_set(err, OW_EINVALID, "the state of a breaker is no more than %zu bytes long", sizeof copy - 1);
-    memcpy(copy, text.data, text.size);
-    copy[text.size] = '\0';
-    if (sscanf(copy, "%7s opened=%" SCNu32 " until=%" SCNd64, word, &opened, &until) != 3 ||
-        (strcmp(word, "open") != 0 && strcmp(word, "closed") != 0))
+    bool is_open = skip(&rest, "open ");
+    if ((!is_open && !skip(&rest, "closed ")) || !skip(&rest, "opened=") || !take_number(&rest, UINT32_MAX, &opened) ||
+        !skip(&rest, " until=") || !take_number(&rest, INT64_MAX, &until) || rest.size > 0)
         return ow_error_set(err, OW_EINVALID, "not the state of a breaker");
-    if (strcmp(word, "open") == 0 && is_on(b)) {
+    if (is_open && is_on(b)) {
         b->state = OW_BREAKER_OPEN;
-        b->opened = opened;
+        b->opened = (uint32_t)opened;
         b->until_ms = until;
     }
     return 0;

@@ -61,6 +61,7 @@
     X(PROBE_IS_ATTEMPT, "a probe that fails counts as an attempt")                            \
     X(PROBE_NOT_GIVEN_UP, "a probe that came to nothing is waited for for ever")              \
     X(HELD_UP_IS_ATTEMPT, "a handler that is held up counts as an attempt")                   \
+    X(TWINS_TOGETHER, "two messages of one id are called for at the same time")               \
     X(LETTER_UNRECORDED, "a letter is there, and its message counts as handled")              \
     X(LETTER_UNSENT, "a letter counts as written when it was only sent")                      \
     X(LETTER_FORGOTTEN, "a letter that its topic refused for now is not sent again")          \

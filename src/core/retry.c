@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "core/retry.h"
 
+#include <string.h>
+
 const struct ow_retry_policy ow_retry_policy_default = {
     .initial_ms = 100, .max_ms = 30000, .multiplier = 2, .jitter = 0.2, .attempts_max = 0, .elapsed_max_ms = 30000};
 
@@ -15,6 +17,26 @@ int64_t ow_retry_delay_ms(const struct ow_retry_policy *policy, uint32_t failure
     if (delay > cap)
         delay = cap;
     return delay < 1 ? 1 : (int64_t)delay;
+}
+
+static bool is_of_code(char c)
+{
+    return (c >= '0' && c <= '9') || (c >= 'A' && c <= 'Z');
+}
+
+bool ow_retry_class_is(const char *pattern, const char *class)
+{
+    size_t size = strlen(pattern), fixed = size;
+    if (strlen(class) != size)
+        return false;
+    while (fixed > 0 && pattern[fixed - 1] == 'x')
+        fixed--;
+    if (fixed == 0 || !is_of_code(pattern[fixed - 1]))
+        fixed = size;
+    for (size_t i = fixed; i < size; i++)
+        if (!is_of_code(class[i]))
+            return false;
+    return memcmp(pattern, class, fixed) == 0;
 }
 
 enum ow_retry_decision ow_retry_decide(const struct ow_retry_policy *policy, uint32_t failures, int64_t elapsed_ms,

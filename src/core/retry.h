@@ -25,6 +25,11 @@ extern const struct ow_retry_policy ow_retry_policy_default; /* 100 ms, 30 s, x2
 /* Before attempt `failures` + 1, after `failures` (at least 1) failed ones. dice in [0, 1). */
 int64_t ow_retry_delay_ms(const struct ow_retry_policy *policy, uint32_t failures, double dice);
 
+/* Whether a policy that names `pattern` means failures of `class`. They are the same text, or the pattern ends in an x
+   for each digit or capital that does not matter, behind one that does: "http 4xx" is http 400 to 499, "23xxx" all of
+   SQLSTATE class 23. */
+bool ow_retry_class_is(const char *pattern, const char *class);
+
 /* What becomes of a message after a failed attempt: the dead-letter decision. */
 enum ow_retry_decision {
     OW_RETRY_AGAIN, /* after ow_retry_delay_ms() */

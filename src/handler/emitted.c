@@ -5,7 +5,7 @@
 
 #include "base/uuid.h"
 #include "codec/base64.h"
-#include "codec/json.h"
+#include "codec/json_value.h"
 
 enum { HEADERS_MAX = 256 };
 
@@ -20,17 +20,6 @@ struct reading {
 };
 
 /* --- values ------------------------------------------------------------------------------------------- */
-
-static int read_text(struct reading *in, struct ow_bytes *ret, struct ow_error *err)
-{
-    int token = ow_json_next(&in->json, err);
-    *ret = OW_NULL_BYTES;
-    if (token < 0 || token == OW_JSON_NULL)
-        return token < 0 ? token : 0;
-    if (token != OW_JSON_STRING)
-        return ow_error_set(err, OW_EINVALID, "must be a string");
-    return ow_json_string(&in->json, &in->emitted->scratch, ret, err);
-}
 
 /* A string is its text, anything else its JSON text. */
 static int read_value(struct reading *in, struct ow_bytes *ret, struct ow_error *err)
@@ -62,7 +51,7 @@ static int read_payload(struct reading *in, struct ow_error *err)
 static int read_base64(struct reading *in, struct ow_error *err)
 {
     struct ow_bytes text;
-    int r = read_text(in, &text, err);
+    int r = ow_json_read_text(&in->json, &in->emitted->scratch, &text, err);
     if (r < 0 || !text.data)
         return r;
     size_t before = in->emitted->scratch.size;
@@ -84,28 +73,28 @@ static int read_headers(struct reading *in, struct ow_error *err)
 
 static int read_id(struct reading *in, struct ow_error *err)
 {
-    return read_text(in, &in->m.id, err);
+    return ow_json_read_text(&in->json, &in->emitted->scratch, &in->m.id, err);
 }
 
 static int read_type(struct reading *in, struct ow_error *err)
 {
-    return read_text(in, &in->m.type, err);
+    return ow_json_read_text(&in->json, &in->emitted->scratch, &in->m.type, err);
 }
 
 static int read_aggregate_type(struct reading *in, struct ow_error *err)
 {
-    return read_text(in, &in->m.aggregate_type, err);
+    return ow_json_read_text(&in->json, &in->emitted->scratch, &in->m.aggregate_type, err);
 }
 
 static int read_aggregate_id(struct reading *in, struct ow_error *err)
 {
-    return read_text(in, &in->m.aggregate_id, err);
+    return ow_json_read_text(&in->json, &in->emitted->scratch, &in->m.aggregate_id, err);
 }
 
 static int read_version(struct reading *in, struct ow_error *err)
 {
     struct ow_bytes version;
-    int r = read_text(in, &version, err);
+    int r = ow_json_read_text(&in->json, &in->emitted->scratch, &version, err);
     if (r == 0 && (version.size < 2 || memcmp(version.data, "1.", 2) != 0))
         return ow_error_set(err, OW_EINVALID, "must be 1.0");
     return r;

@@ -3,7 +3,7 @@
 
 #include "base/units.h"
 #include "codec/base64.h"
-#include "codec/json.h"
+#include "codec/json_value.h"
 
 static void write_bytes(struct ow_buf *to, const char *name, struct ow_bytes bytes)
 {
@@ -50,16 +50,6 @@ struct reading {
     bool has_ok;
 };
 
-static int read_text(struct reading *in, struct ow_bytes *ret, struct ow_error *err)
-{
-    int token = ow_json_next(&in->json, err);
-    if (token < 0 || token == OW_JSON_NULL)
-        return token < 0 ? token : 0;
-    if (token != OW_JSON_STRING)
-        return ow_error_set(err, OW_EINVALID, "must be a string");
-    return ow_json_string(&in->json, in->scratch, ret, err);
-}
-
 static int read_bool(struct reading *in, bool *ret, struct ow_error *err)
 {
     int token = ow_json_next(&in->json, err);
@@ -73,7 +63,7 @@ static int read_bool(struct reading *in, bool *ret, struct ow_error *err)
 
 static int read_id(struct reading *in, struct ow_error *err)
 {
-    return read_text(in, &in->answer->id, err);
+    return ow_json_read_text(&in->json, in->scratch, &in->answer->id, err);
 }
 
 static int read_ok(struct reading *in, struct ow_error *err)
@@ -89,12 +79,12 @@ static int read_retry(struct reading *in, struct ow_error *err)
 
 static int read_class(struct reading *in, struct ow_error *err)
 {
-    return read_text(in, &in->answer->class, err);
+    return ow_json_read_text(&in->json, in->scratch, &in->answer->class, err);
 }
 
 static int read_reason(struct reading *in, struct ow_error *err)
 {
-    return read_text(in, &in->answer->reason, err);
+    return ow_json_read_text(&in->json, in->scratch, &in->answer->reason, err);
 }
 
 /* A duration, or seconds. */

@@ -2,7 +2,7 @@
 /*
  * Handler: the contract of what is done with a message. There are two kinds.
  *
- *   in_transaction   SQL: the effect is part of the transaction of the inbox; both are there, or neither. run() may
+ *   in_transaction   SQL, a callback: the effect is part of the transaction of the inbox; both are there, or neither. run() may
  *                    block as its store may.
  *   otherwise        HTTP, a program: start() only begins, outcomes come from step(), and nothing blocks. The same
  *                    message may be handed over again, with the same id: after a crash, a timeout, a rebalance.
@@ -47,7 +47,7 @@ struct ow_outcome {
 struct ow_handler;
 
 struct ow_handler_ops {
-    const char *name; /* "sql", "http", "exec" */
+    const char *name; /* "sql", "http", "exec", "callback" */
     bool in_transaction;
 
     /* Checks, prepares, starts a program. Errors as the store's; HTTP connects to nothing here. */

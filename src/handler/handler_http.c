@@ -531,9 +531,11 @@ static int check_url(const char *url, char **ret_shown, struct ow_error *err)
 {
     CURLU *u = curl_url();
     char *text = NULL;
-    int r = u ? 0 : ow_error_set(err, OW_ENOMEM, "out of memory");
-    if (r == 0 && (curl_url_set(u, CURLUPART_URL, url, CURLU_NON_SUPPORT_SCHEME) != CURLUE_OK ||
-                   (strncmp(url, "http://", 7) != 0 && strncmp(url, "https://", 8) != 0)))
+    int r = 0;
+    if (!u)
+        return ow_error_set(err, OW_ENOMEM, "out of memory");
+    if (!url || curl_url_set(u, CURLUPART_URL, url, CURLU_NON_SUPPORT_SCHEME) != CURLUE_OK ||
+        (strncmp(url, "http://", 7) != 0 && strncmp(url, "https://", 8) != 0))
         r = ow_error_set(err, OW_EINVALID, "not a URL of the form http://HOST:PORT/PATH or https://…");
     if (r == 0) {
         (void)curl_url_set(u, CURLUPART_USER, NULL, 0);

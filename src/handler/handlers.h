@@ -42,4 +42,18 @@ struct ow_handler_exec_options {
 int ow_handler_exec_new(const struct ow_handler_exec_options *options, struct ow_handler **ret,
                         struct ow_error *err) OW_MUST_CHECK;
 
+/* A function of the program, in the transaction of the inbox. */
+struct ow_handler_callback_options {
+    /* The effect of a task, in the transaction that is open on the store. 0, and what became of it in `outcome` (given
+       as DONE; not HELD_UP). < 0: the store is in trouble or the function is wrong, and no task is to blame. */
+    int (*handle)(void *context, struct ow_store *store, const struct ow_task *task, struct ow_outcome *outcome,
+                  struct ow_error *err);
+    /* A new connection, no transaction open; and before its end. */
+    int (*connected)(void *context, struct ow_store *store, struct ow_error *err);
+    void (*disconnecting)(void *context, struct ow_store *store);
+    void *context; /* must outlive the handler */
+};
+int ow_handler_callback_new(const struct ow_handler_callback_options *options, struct ow_handler **ret,
+                            struct ow_error *err) OW_MUST_CHECK;
+
 #endif

@@ -50,6 +50,7 @@ static struct watch *watch_of(struct ow_alerts *a, size_t alert, const struct ow
     w->alert = alert;
     w->kind = line->kind;
     w->state.minute = -1;
+    w->state.watched_ms = ow_clock_monotonic_ms();
     /* Nobody knows what an earlier process has told; of PagerDuty that can be put right at no cost. */
     w->state.told = a->config->alerts[alert].routing_key ? OW_ALERT_TOLD_MAYBE : OW_ALERT_TOLD_NOTHING;
     w->next = a->first;
@@ -88,6 +89,12 @@ static void judge(struct ow_alerts *a, struct watch *w, bool holds)
     ow_alert_was_told(&w->state, due, r == 0, ow_clock_monotonic_ms());
 }
 
+/* What it does not tell then it does not have. */
+static bool is_settled(const struct ow_board_line *line)
+{
+    return line->now.state != OW_WORK_STARTING && line->now.state != OW_WORK_TROUBLE;
+}
+
 static void look_at(struct ow_alerts *a, size_t i, const struct ow_board_line *line)
 {
     const struct ow_config_alert *alert = &a->config->alerts[i];
@@ -99,6 +106,11 @@ static void look_at(struct ow_alerts *a, size_t i, const struct ow_board_line *l
         return; /* no memory; in a second again */
     int64_t value = ow_alert_value(&alert->rule, line, is_new, &w->state, ow_clock_monotonic_ms(), ow_clock_wall_ms());
     w->is_there = true;
+    if (value == INT64_MIN && !is_settled(line)) {
+        if (w->state.holds || w->state.told != OW_ALERT_TOLD_MAYBE)
+            judge(a, w, w->state.holds); /* not known just now: what was so is so, as far as anybody can tell */
+        return;
+    }
     w->state.value = value == INT64_MIN ? 0 : value;
     judge(a, w, value != INT64_MIN && ow_alert_rule_holds(&alert->rule, value));
 }

@@ -21,9 +21,13 @@ struct ow_alert_rule;
 enum ow_alert_told { OW_ALERT_TOLD_NOTHING, OW_ALERT_TOLD_MAYBE, OW_ALERT_TOLD_BEGIN };
 enum ow_alert_due { OW_ALERT_NOTHING, OW_ALERT_BEGIN, OW_ALERT_END };
 
-enum { OW_ALERT_MINUTES = 10 }; /* dead letters are counted over so many */
+enum {
+    OW_ALERT_MINUTES = 10,      /* dead letters are counted over so many */
+    OW_ALERT_SETTLE_MS = 30000, /* after a start nothing from before is said to be over: much is not known yet */
+};
 
 struct ow_alert_state {
+    int64_t watched_ms; /* monotonic: since when it is looked at */
     bool holds, is_firing;
     int64_t since_ms;                /* monotonic: when it began to hold */
     int64_t since_wall_ms;           /* the same for people */

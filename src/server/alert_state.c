@@ -37,6 +37,16 @@ static int64_t age_of(int64_t time_ms, int64_t wall_ms)
     return time_ms > 0 && wall_ms > time_ms ? wall_ms - time_ms : 0;
 }
 
+static int64_t max_of(int64_t a, int64_t b)
+{
+    return a > b ? a : b;
+}
+
+static int64_t known(int64_t value)
+{
+    return value < 0 ? INT64_MIN : value;
+}
+
 int64_t ow_alert_value(const struct ow_alert_rule *rule, const struct ow_board_line *line, bool is_new,
                        struct ow_alert_state *state, int64_t now_ms, int64_t wall_ms)
 {
@@ -45,10 +55,14 @@ int64_t ow_alert_value(const struct ow_alert_rule *rule, const struct ow_board_l
     switch (rule->metric) {
     case OW_ALERT_RELAY_IN_FLIGHT:
         return is_relay ? (int64_t)n->in_flight : INT64_MIN;
-    case OW_ALERT_RELAY_OLDEST_AGE:
-        return is_relay ? age_of(n->oldest_ms, wall_ms) : INT64_MIN;
+    case OW_ALERT_RELAY_OLDEST_AGE: /* in flight, or still in the outbox */
+        return is_relay ? max_of(age_of(n->oldest_ms, wall_ms), age_of(line->backlog.oldest_ms, wall_ms)) : INT64_MIN;
+    case OW_ALERT_RELAY_BACKLOG:
+        return is_relay ? known(line->backlog.messages) : INT64_MIN;
+    case OW_ALERT_RELAY_LAG:
+        return is_relay ? known(line->backlog.log_bytes) : INT64_MIN;
     case OW_ALERT_RELAY_RETAINED:
-        return is_relay && n->retained_bytes >= 0 ? n->retained_bytes : INT64_MIN;
+        return is_relay ? known(ow_board_retained(line)) : INT64_MIN;
     case OW_ALERT_RELAY_TROUBLE:
         return is_relay ? n->state == OW_WORK_TROUBLE : INT64_MIN;
     case OW_ALERT_CONSUMER_IN_FLIGHT:
@@ -56,7 +70,9 @@ int64_t ow_alert_value(const struct ow_alert_rule *rule, const struct ow_board_l
     case OW_ALERT_CONSUMER_OLDEST_AGE:
         return is_relay ? INT64_MIN : age_of(n->oldest_ms, wall_ms);
     case OW_ALERT_CONSUMER_LAG:
-        return is_relay || ow_board_lag(line) < 0 ? INT64_MIN : ow_board_lag(line);
+        return is_relay ? INT64_MIN : known(ow_board_lag(line));
+    case OW_ALERT_CONSUMER_LAG_AGE:
+        return is_relay || ow_board_behind_since(line) < 0 ? INT64_MIN : age_of(ow_board_behind_since(line), wall_ms);
     case OW_ALERT_CONSUMER_BREAKER_OPEN:
         return is_relay ? INT64_MIN : n->breaker != OW_BREAKER_CLOSED;
     case OW_ALERT_CONSUMER_PAUSED:
@@ -65,6 +81,8 @@ int64_t ow_alert_value(const struct ow_alert_rule *rule, const struct ow_board_l
         return is_relay ? INT64_MIN : n->state == OW_WORK_TROUBLE;
     case OW_ALERT_DEAD_LETTERS:
         return recent_letters(line, is_new, state, now_ms);
+    case OW_ALERT_DEAD_LETTERS_OPEN:
+        return known(line->letters);
     case OW_ALERT_ENDED:
         return n->state == OW_WORK_FAILED;
     case OW_ALERT_METRIC_COUNT:
@@ -93,6 +111,8 @@ enum ow_alert_due ow_alert_judge(const struct ow_config_alert *alert, bool holds
                         now_ms - s->told_ms >= alert->repeat_ms;
     if (s->is_firing)
         return s->told != OW_ALERT_TOLD_BEGIN || is_to_repeat ? OW_ALERT_BEGIN : OW_ALERT_NOTHING;
+    if (s->told == OW_ALERT_TOLD_MAYBE && now_ms < s->watched_ms + OW_ALERT_SETTLE_MS)
+        return OW_ALERT_NOTHING;
     return !holds && s->told != OW_ALERT_TOLD_NOTHING ? OW_ALERT_END : OW_ALERT_NOTHING;
 }
 

@@ -33,11 +33,26 @@ static void end_object(struct ow_buf *to)
     ow_buf_add_char(to, '}');
 }
 
-static void add_relay(struct ow_buf *to, const struct ow_board_line *line)
+/* since_ms: wall clock; 0: there is nothing that has an age; -1: not known. */
+static void add_age(struct ow_buf *to, const char *key, int64_t since_ms, int64_t now_ms)
+{
+    int64_t age = since_ms > 0 && now_ms > since_ms ? now_ms - since_ms : 0;
+    if (since_ms < 0)
+        ow_buf_printf(to, "\"%s\":null,", key);
+    else
+        ow_buf_printf(to, "\"%s\":%" PRId64 ".%03" PRId64 ",", key, age / 1000, age % 1000);
+}
+
+static void add_relay(struct ow_buf *to, const struct ow_board_line *line, int64_t now_ms)
 {
     const struct ow_relay_counters *c = &line->now.relay;
-    add_number(to, "retained_bytes", line->now.retained_bytes);
-    ow_buf_add_text(to, "\"counters\":{");
+    add_number(to, "retained_bytes", ow_board_retained(line));
+    ow_buf_add_text(to, "\"backlog\":{");
+    add_number(to, "messages", line->backlog.messages);
+    add_age(to, "oldest_age_seconds", line->backlog.oldest_ms, now_ms);
+    add_number(to, "log_bytes", line->backlog.log_bytes);
+    end_object(to);
+    ow_buf_add_text(to, ",\"counters\":{");
     add_number(to, "read", (int64_t)c->read);
     add_number(to, "sent", (int64_t)c->sent);
     add_number(to, "accepted", (int64_t)c->accepted);
@@ -50,7 +65,7 @@ static void add_relay(struct ow_buf *to, const struct ow_board_line *line)
     end_object(to);
 }
 
-static void add_place(struct ow_buf *to, const struct ow_place_at *place)
+static void add_place(struct ow_buf *to, const struct ow_place_at *place, int64_t now_ms)
 {
     ow_buf_add_char(to, '{');
     add_text(to, "topic", place->topic);
@@ -59,20 +74,22 @@ static void add_place(struct ow_buf *to, const struct ow_place_at *place)
     add_number(to, "end", place->at.end);
     add_number(to, "settled", place->at.settled);
     add_number(to, "lag", ow_place_lag(place));
+    add_age(to, "lag_seconds", place->oldest_ms, now_ms);
     end_object(to);
 }
 
-static void add_consumer(struct ow_buf *to, const struct ow_board_line *line)
+static void add_consumer(struct ow_buf *to, const struct ow_board_line *line, int64_t now_ms)
 {
     const struct ow_consumer_counters *c = &line->now.consumer;
     add_text(to, "breaker", ow_breaker_state_name(line->now.breaker));
     add_number(to, "calls_in_flight", line->now.calls);
     add_number(to, "lag", ow_board_lag(line));
+    add_age(to, "lag_seconds", ow_board_behind_since(line), now_ms);
     ow_buf_add_text(to, "\"partitions\":[");
     for (size_t i = 0; i < line->place_count; i++) {
         if (i > 0)
             ow_buf_add_char(to, ',');
-        add_place(to, &line->places[i]);
+        add_place(to, &line->places[i], now_ms);
     }
     ow_buf_add_text(to, "],\"counters\":{");
     add_number(to, "read", (int64_t)c->read);
@@ -101,18 +118,22 @@ static void add_state(struct ow_buf *to, const struct ow_board_line *line)
 
 void ow_api_add_line(struct ow_buf *to, const struct ow_board_line *line, int64_t now_ms)
 {
-    int64_t oldest = line->now.oldest_ms, age = oldest > 0 && now_ms > oldest ? now_ms - oldest : 0;
     ow_buf_add_char(to, '{');
     add_state(to, line);
     add_text(to, "from", line->from);
     add_text(to, "to", line->to);
     add_number(to, "reconnects", (int64_t)line->now.troubles);
-    ow_buf_printf(to, "\"in_flight\":{\"messages\":%" PRIu64 ",\"bytes\":%" PRIu64 ",\"oldest_age_seconds\":%.3f},",
-                  line->now.in_flight, line->now.bytes, (double)age / 1000);
+    ow_buf_add_text(to, "\"in_flight\":{");
+    add_number(to, "messages", (int64_t)line->now.in_flight);
+    add_number(to, "bytes", (int64_t)line->now.bytes);
+    add_age(to, "oldest_age_seconds", line->now.oldest_ms, now_ms);
+    end_object(to);
+    ow_buf_add_char(to, ',');
+    add_number(to, "dead_letters", line->letters);
     if (line->kind == OW_WORK_RELAY)
-        add_relay(to, line);
+        add_relay(to, line, now_ms);
     else
-        add_consumer(to, line);
+        add_consumer(to, line, now_ms);
     end_object(to);
 }
 
@@ -185,9 +206,15 @@ static void metrics(const struct question *q, struct ow_http_answer *answer)
     struct ow_board_view view;
     if (!read_board(q, &view, answer))
         return;
+    OW_CLEANUP(ow_buf_done) struct ow_buf text = {0};
     process.now_ms = ow_clock_wall_ms();
-    ow_metrics_write(&answer->body, &view, &process);
-    answer->type = OW_METRICS_TYPE;
+    bool is_wanted = ow_metrics_is_wanted(q->request->header(q->request, "Accept"));
+    ow_metrics_write(is_wanted ? &answer->body : &text, &view, &process);
+    if (!is_wanted)
+        ow_metrics_as_plain(ow_buf_bytes(&text), &answer->body);
+    answer->body.has_failed = answer->body.has_failed || text.has_failed;
+    answer->type = is_wanted ? OW_METRICS_TYPE : OW_METRICS_PLAIN_TYPE;
+    answer->vary = "Accept";
     ow_board_view_done(&view);
 }
 

@@ -17,6 +17,8 @@ struct ow_desk {
 struct ow_board {
     pthread_mutex_t lock;
     struct ow_desk *first;
+    struct ow_board_store *stores;
+    size_t store_count;
 };
 
 static const char *const states[] = {
@@ -54,6 +56,24 @@ int64_t ow_board_lag(const struct ow_board_line *line)
     return sum;
 }
 
+int64_t ow_board_retained(const struct ow_board_line *line)
+{
+    return line->now.retained_bytes >= 0 ? line->now.retained_bytes : line->backlog.retained_bytes;
+}
+
+int64_t ow_board_behind_since(const struct ow_board_line *line)
+{
+    int64_t since = -1;
+    for (size_t i = 0; i < line->place_count; i++) {
+        int64_t at = line->places[i].oldest_ms;
+        if (at > 0 && (since <= 0 || at < since))
+            since = at;
+        else if (at == 0 && since < 0)
+            since = 0;
+    }
+    return since;
+}
+
 /* --- desks ----------------------------------------------------------------------------------------------- */
 
 static void line_done(struct ow_board_line *line)
@@ -78,6 +98,25 @@ static bool line_copy(struct ow_board_line *to, const struct ow_board_line *from
     return to->name && to->from && to->to && (to->places || !bytes);
 }
 
+static void store_done(struct ow_board_store *store)
+{
+    free(store->name);
+    free(store->letters);
+    *store = (struct ow_board_store){0};
+}
+
+static bool letters_copy(struct ow_board_store *to, const struct ow_letter_count *letters, size_t count)
+{
+    struct ow_letter_count *room = reallocarray(to->letters, count + 1, sizeof *room);
+    if (!room)
+        return false;
+    to->letters = room;
+    to->letter_count = count;
+    if (count > 0)
+        memcpy(room, letters, count * sizeof *room);
+    return true;
+}
+
 int ow_board_new(struct ow_board **ret, struct ow_error *err)
 {
     struct ow_board *board = calloc(1, sizeof *board);
@@ -93,6 +132,7 @@ void ow_board_free(struct ow_board *board)
 {
     if (!board)
         return;
+    ow_board_forget_stores(board);
     (void)pthread_mutex_destroy(&board->lock);
     free(board);
 }
@@ -101,7 +141,12 @@ int ow_board_add(struct ow_board *board, enum ow_work_kind kind, const char *nam
                  int wake_fd, struct ow_desk **ret, struct ow_error *err)
 {
     struct ow_desk *desk = calloc(1, sizeof *desk);
-    struct ow_board_line line = {.kind = kind, .name = (char *)name, .from = (char *)from, .to = (char *)to};
+    struct ow_board_line line = {.kind = kind,
+                                 .name = (char *)name,
+                                 .from = (char *)from,
+                                 .to = (char *)to,
+                                 .backlog = {-1, -1, -1, -1},
+                                 .letters = -1};
     if (!desk || !line_copy(&desk->line, &line)) {
         if (desk)
             line_done(&desk->line);
@@ -161,13 +206,83 @@ bool ow_desk_is_to_pause(const struct ow_desk *desk)
     return atomic_load(&desk->is_to_pause);
 }
 
+/* --- stores --------------------------------------------------------------------------------------------- */
+
+/* With the lock held. */
+static struct ow_board_line *line_of(const struct ow_board *board, const char *name)
+{
+    for (struct ow_desk *desk = board->first; desk; desk = desk->next)
+        if (strcmp(desk->line.name, name) == 0)
+            return &desk->line;
+    return NULL;
+}
+
+void ow_board_tell_backlog(struct ow_board *board, const char *relay, const struct ow_backlog *backlog)
+{
+    (void)pthread_mutex_lock(&board->lock);
+    struct ow_board_line *line = line_of(board, relay);
+    if (line)
+        line->backlog = *backlog;
+    (void)pthread_mutex_unlock(&board->lock);
+}
+
+void ow_board_tell_letters(struct ow_board *board, const char *pipeline, int64_t open)
+{
+    (void)pthread_mutex_lock(&board->lock);
+    struct ow_board_line *line = line_of(board, pipeline);
+    if (line)
+        line->letters = open;
+    (void)pthread_mutex_unlock(&board->lock);
+}
+
+/* With the lock held. NULL: no memory. */
+static struct ow_board_store *store_of(struct ow_board *board, const char *name)
+{
+    for (size_t i = 0; i < board->store_count; i++)
+        if (strcmp(board->stores[i].name, name) == 0)
+            return &board->stores[i];
+    struct ow_board_store *more = reallocarray(board->stores, board->store_count + 1, sizeof *more);
+    if (!more)
+        return NULL;
+    board->stores = more;
+    more[board->store_count] = (struct ow_board_store){.name = strdup(name)};
+    return more[board->store_count].name ? &more[board->store_count++] : NULL;
+}
+
+void ow_board_tell_store(struct ow_board *board, const char *store, bool has_answered,
+                         const struct ow_letter_count *letters, size_t letter_count)
+{
+    (void)pthread_mutex_lock(&board->lock);
+    struct ow_board_store *s = store_of(board, store);
+    if (s) {
+        s->has_answered = has_answered;
+        if (letters)
+            (void)letters_copy(s, letters, letter_count);
+    }
+    (void)pthread_mutex_unlock(&board->lock);
+}
+
+void ow_board_forget_stores(struct ow_board *board)
+{
+    (void)pthread_mutex_lock(&board->lock);
+    for (size_t i = 0; i < board->store_count; i++)
+        store_done(&board->stores[i]);
+    free(board->stores);
+    board->stores = NULL;
+    board->store_count = 0;
+    (void)pthread_mutex_unlock(&board->lock);
+}
+
 /* --- reading --------------------------------------------------------------------------------------------- */
 
 void ow_board_view_done(struct ow_board_view *view)
 {
     for (size_t i = 0; i < view->count; i++)
         line_done(&view->lines[i]);
+    for (size_t i = 0; i < view->store_count; i++)
+        store_done(&view->stores[i]);
     free(view->lines);
+    free(view->stores);
     *view = (struct ow_board_view){0};
 }
 
@@ -177,11 +292,20 @@ static bool read_all(const struct ow_board *board, struct ow_board_view *view)
     for (const struct ow_desk *desk = board->first; desk; desk = desk->next)
         count++;
     view->lines = calloc(count + 1, sizeof *view->lines);
-    if (!view->lines)
+    view->stores = calloc(board->store_count + 1, sizeof *view->stores);
+    if (!view->lines || !view->stores)
         return false;
     for (const struct ow_desk *desk = board->first; desk; desk = desk->next)
         if (!line_copy(&view->lines[view->count++], &desk->line))
             return false;
+    for (size_t i = 0; i < board->store_count; i++) {
+        const struct ow_board_store *from = &board->stores[i];
+        struct ow_board_store *to = &view->stores[view->store_count++];
+        to->name = strdup(from->name);
+        to->has_answered = from->has_answered;
+        if (!to->name || !letters_copy(to, from->letters, from->letter_count))
+            return false;
+    }
     return true;
 }
 

@@ -106,6 +106,11 @@ static const char *header_of(struct MHD_Connection *connection, const char *name
     return MHD_lookup_connection_value(connection, MHD_HEADER_KIND, name);
 }
 
+static const char *header(const struct ow_http_request *request, const char *name)
+{
+    return header_of(request->connection, name);
+}
+
 /* What is wrong before anybody asks what is wanted. */
 static bool is_admitted(const struct ow_http *h, struct MHD_Connection *connection, struct ow_http_answer *answer)
 {
@@ -132,8 +137,12 @@ static enum ow_role role_of(const struct ow_http *h, struct MHD_Connection *conn
 static void answer_visit(struct ow_http *h, struct MHD_Connection *connection, const char *path, const char *method,
                          const struct visit *visit, struct ow_http_answer *answer)
 {
-    struct ow_http_request request = {
-        .method = method, .path = path, .body = ow_buf_bytes(&visit->body), .query = query, .connection = connection};
+    struct ow_http_request request = {.method = method,
+                                      .path = path,
+                                      .body = ow_buf_bytes(&visit->body),
+                                      .query = query,
+                                      .header = header,
+                                      .connection = connection};
     if (!is_admitted(h, connection, answer))
         return;
     request.role = role_of(h, connection, answer);
@@ -165,6 +174,8 @@ static enum MHD_Result give(struct MHD_Connection *connection, struct ow_http_an
         (void)MHD_add_response_header(response, "WWW-Authenticate", "Bearer realm=\"onewrite\"");
     if (answer->allow)
         (void)MHD_add_response_header(response, "Allow", answer->allow);
+    if (answer->vary)
+        (void)MHD_add_response_header(response, "Vary", answer->vary);
     enum MHD_Result r = MHD_queue_response(connection, answer->status, response);
     MHD_destroy_response(response);
     return r;

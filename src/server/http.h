@@ -18,14 +18,16 @@ struct ow_http_request {
     const char *method, *path; /* the path is decoded, without the query */
     struct ow_bytes body;
     enum ow_role role;
-    const char *(*query)(const struct ow_http_request *request, const char *name); /* decoded; NULL: not there */
-    void *connection;                                                              /* private to http.c */
+    const char *(*query)(const struct ow_http_request *request, const char *name);  /* decoded; NULL: not there */
+    const char *(*header)(const struct ow_http_request *request, const char *name); /* NULL: not there */
+    void *connection;                                                               /* private to http.c */
 };
 
 struct ow_http_answer {
     unsigned status;
     const char *type;  /* of the body; NULL: application/json */
     const char *allow; /* with 405: the methods that there are */
+    const char *vary;  /* the header of the request that it depends on, beside who asks; NULL: none */
     struct ow_buf body;
 };
 

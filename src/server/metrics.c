@@ -5,6 +5,7 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <strings.h>
 #include <unistd.h>
 
 enum type { GAUGE, COUNTER };
@@ -103,15 +104,39 @@ static int64_t in_flight_bytes(const struct line_context *of)
     return (int64_t)of->line->now.bytes;
 }
 
+static int64_t known(int64_t value)
+{
+    return value < 0 ? NONE : value;
+}
+
+static int64_t age(int64_t since_ms, int64_t now_ms)
+{
+    return since_ms < 0 ? NONE : since_ms > 0 && now_ms > since_ms ? now_ms - since_ms : 0;
+}
+
 static int64_t retained(const struct line_context *of)
 {
-    return of->line->now.retained_bytes < 0 ? NONE : of->line->now.retained_bytes;
+    return known(ow_board_retained(of->line));
 }
 
 static int64_t oldest_age(const struct line_context *of)
 {
-    int64_t oldest = of->line->now.oldest_ms;
-    return oldest > 0 && of->now_ms > oldest ? of->now_ms - oldest : 0;
+    return age(of->line->now.oldest_ms, of->now_ms);
+}
+
+static int64_t backlog(const struct line_context *of)
+{
+    return known(of->line->backlog.messages);
+}
+
+static int64_t backlog_age(const struct line_context *of)
+{
+    return age(of->line->backlog.oldest_ms, of->now_ms);
+}
+
+static int64_t log_lag(const struct line_context *of)
+{
+    return known(of->line->backlog.log_bytes);
 }
 
 static int64_t troubles(const struct line_context *of)
@@ -161,6 +186,14 @@ static const struct family families[] = {
     {OW_WORK_RELAY, "in_flight_bytes", GAUGE, BYTES, in_flight_bytes, "The size of the window in memory."},
     {OW_WORK_RELAY, "oldest_age_seconds", GAUGE, SECONDS, oldest_age,
      "How long ago the oldest message in flight was written; 0: there is none."},
+    {OW_WORK_RELAY, "backlog_messages", GAUGE, PLAIN, backlog,
+     "Messages in the outbox that are not published yet, by log with those that are and are not pruned yet; from "
+     "100000 "
+     "on estimated. Not there by message, and where rows are not ours to delete."},
+    {OW_WORK_RELAY, "backlog_age_seconds", GAUGE, SECONDS, backlog_age,
+     "How long ago the oldest message of the backlog was written; 0: there is none."},
+    {OW_WORK_RELAY, "lag_bytes", GAUGE, BYTES, log_lag,
+     "The log of the database behind the position that is confirmed to it, by log and by message."},
     {OW_WORK_RELAY, "retained_bytes", GAUGE, BYTES, retained,
      "The log that the database keeps because of what is not confirmed."},
     {OW_WORK_RELAY, "up", GAUGE, PLAIN, is_up, "1 while it runs."},
@@ -254,6 +287,16 @@ static void write_breakers(struct ow_buf *to, const struct ow_board_view *view)
     }
 }
 
+static void write_place(struct ow_buf *to, const char *name, const struct ow_board_line *line,
+                        const struct ow_place_at *place)
+{
+    ow_buf_printf(to, "%s{consumer=\"", name);
+    ow_metrics_label(to, line->name);
+    ow_buf_add_text(to, "\",topic=\"");
+    ow_metrics_label(to, place->topic);
+    ow_buf_printf(to, "\",partition=\"%" PRId64 "\"}", place->partition);
+}
+
 static void write_lags(struct ow_buf *to, const struct ow_board_view *view)
 {
     static const char name[] = "onewrite_consumer_lag_messages";
@@ -267,12 +310,70 @@ static void write_lags(struct ow_buf *to, const struct ow_board_view *view)
             if (!has_head)
                 head(to, name, GAUGE, PLAIN, "Records of a partition that are not settled yet.");
             has_head = true;
-            ow_buf_printf(to, "%s{consumer=\"", name);
-            ow_metrics_label(to, line->name);
-            ow_buf_add_text(to, "\",topic=\"");
-            ow_metrics_label(to, line->places[k].topic);
-            ow_buf_printf(to, "\",partition=\"%" PRId64 "\"}", line->places[k].partition);
+            write_place(to, name, line, &line->places[k]);
             number(to, PLAIN, lag);
+        }
+    }
+}
+
+static void write_lag_ages(struct ow_buf *to, const struct ow_board_view *view, int64_t now_ms)
+{
+    static const char name[] = "onewrite_consumer_lag_seconds";
+    bool has_head = false;
+    for (size_t i = 0; i < view->count; i++) {
+        const struct ow_board_line *line = &view->lines[i];
+        for (size_t k = 0; k < line->place_count; k++) {
+            int64_t behind = age(line->places[k].oldest_ms, now_ms);
+            if (behind == NONE)
+                continue;
+            if (!has_head)
+                head(to, name, GAUGE, SECONDS,
+                     "How long ago the oldest record of a partition that is not settled was written or, where none of "
+                     "them has been read yet, since when there are such; 0: all are settled.");
+            has_head = true;
+            write_place(to, name, line, &line->places[k]);
+            number(to, SECONDS, behind);
+        }
+    }
+}
+
+/* --- what was asked of stores ---------------------------------------------------------------------------------- */
+
+static void write_stores(struct ow_buf *to, const struct ow_board_view *view)
+{
+    static const char name[] = "onewrite_store_up";
+    for (size_t i = 0; i < view->store_count; i++) {
+        if (i == 0)
+            head(
+                to, name, GAUGE, PLAIN,
+                "1: the store has answered when it was asked last for its backlog and dead letters; 0: what is told of "
+                "them is older.");
+        ow_buf_printf(to, "%s{store=\"", name);
+        ow_metrics_label(to, view->stores[i].name);
+        ow_buf_add_text(to, "\"}");
+        number(to, PLAIN, view->stores[i].has_answered);
+    }
+}
+
+static void write_letters(struct ow_buf *to, const struct ow_board_view *view)
+{
+    static const char name[] = "onewrite_dead_letters";
+    bool has_head = false;
+    for (size_t i = 0; i < view->store_count; i++) {
+        const struct ow_board_store *store = &view->stores[i];
+        for (size_t k = 0; k < store->letter_count; k++) {
+            const struct ow_letter_count *letters = &store->letters[k];
+            if (!has_head)
+                head(to, name, GAUGE, PLAIN,
+                     "Dead letters in a store, by source (polling, a slot, or consumer/NAME) and state (dead, parked "
+                     "behind a dead one, queued to be tried again); counted to 100000.");
+            has_head = true;
+            ow_buf_printf(to, "%s{store=\"", name);
+            ow_metrics_label(to, store->name);
+            ow_buf_add_text(to, "\",source=\"");
+            ow_metrics_label(to, letters->source);
+            ow_buf_printf(to, "\",state=\"%s\"}", letters->state);
+            number(to, PLAIN, letters->count);
         }
     }
 }
@@ -305,6 +406,68 @@ void ow_metrics_write(struct ow_buf *to, const struct ow_board_view *view, const
         write_family(to, &families[i], view, process->now_ms);
     write_breakers(to, view);
     write_lags(to, view);
+    write_lag_ages(to, view, process->now_ms);
+    write_letters(to, view);
+    write_stores(to, view);
     write_process(to, process);
     ow_buf_add_text(to, "# EOF\n");
+}
+
+/* --- the older format ------------------------------------------------------------------------------------------- */
+
+static bool is_after(struct ow_bytes *line, const char *prefix)
+{
+    size_t size = strlen(prefix);
+    if (line->size < size || memcmp(line->data, prefix, size) != 0)
+        return false;
+    *line = (struct ow_bytes){line->data + size, line->size - size};
+    return true;
+}
+
+static struct ow_bytes take_word(struct ow_bytes *line)
+{
+    const char *end = line->size ? memchr(line->data, ' ', line->size) : NULL;
+    struct ow_bytes word = {line->data, end ? (size_t)(end - line->data) : line->size};
+    *line = end ? (struct ow_bytes){end + 1, line->size - word.size - 1}
+                : (struct ow_bytes){line->data + line->size, 0};
+    return word;
+}
+
+/* There a family is called as its samples are, and has one of the types that there are. */
+static void add_plain_head(struct ow_buf *to, const char *what, struct ow_bytes name, const char *suffix,
+                           struct ow_bytes rest)
+{
+    ow_buf_printf(to, "# %s %.*s%s %.*s\n", what, OW_PRINT(name), suffix, OW_PRINT(rest));
+}
+
+void ow_metrics_as_plain(struct ow_bytes openmetrics, struct ow_buf *to)
+{
+    const char *suffix = "";
+    while (openmetrics.size > 0) {
+        const char *end = memchr(openmetrics.data, '\n', openmetrics.size);
+        struct ow_bytes line = {openmetrics.data, end ? (size_t)(end - openmetrics.data) : openmetrics.size};
+        size_t taken = line.size + (end != NULL);
+        if (is_after(&line, "# TYPE ")) {
+            struct ow_bytes name = take_word(&line);
+            bool is_counter = ow_bytes_is(line, "counter"), is_info = ow_bytes_is(line, "info");
+            suffix = is_counter ? "_total" : is_info ? "_info" : "";
+            add_plain_head(to, "TYPE", name, suffix, ow_bytes_of(is_counter ? "counter" : "gauge"));
+        } else if (is_after(&line, "# HELP ")) {
+            struct ow_bytes name = take_word(&line);
+            add_plain_head(to, "HELP", name, suffix, line);
+        } else if (!is_after(&line, "# ")) { /* neither UNIT nor EOF */
+            ow_buf_add(to, line.data, line.size);
+            ow_buf_add_char(to, '\n');
+        }
+        openmetrics = (struct ow_bytes){openmetrics.data + taken, openmetrics.size - taken};
+    }
+}
+
+bool ow_metrics_is_wanted(const char *accept)
+{
+    static const char type[] = "application/openmetrics-text";
+    for (; accept && *accept; accept++)
+        if (strncasecmp(accept, type, sizeof type - 1) == 0)
+            return true;
+    return false;
 }

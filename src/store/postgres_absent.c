@@ -25,6 +25,12 @@ int ow_postgres_open(const struct ow_postgres_options *options, struct ow_store 
     return refuse(err);
 }
 
+struct pg_conn *ow_postgres_connection(struct ow_store *store)
+{
+    (void)store;
+    return NULL;
+}
+
 void ow_postgres_init_report_done(struct ow_postgres_init_report *report)
 {
     (void)report;

@@ -121,7 +121,7 @@ int ow_store_query_row(struct ow_store *store, const char *sql, const struct ow_
 int ow_store_query_integer(struct ow_store *store, const char *sql, const struct ow_value *values, size_t count,
                            int64_t otherwise, int64_t *ret, struct ow_error *err) OW_MUST_CHECK;
 
-/* --- SQLite (sqlite.c) --------------------------------------------------------------------------- */
+/* --- SQLite (sqlite*.c) -------------------------------------------------------------------------- */
 
 enum ow_sqlite_mode { OW_SQLITE_MUST_EXIST, OW_SQLITE_CREATE, OW_SQLITE_READ_ONLY };
 

@@ -5,7 +5,8 @@
     base <- core <- codec <- store <- source, broker, inbox, handler <- pattern <- config <- server <- cmd
 
 A layer includes itself and what stands left of it. `source`, `broker`, `inbox` and `handler` do not include each other,
-and of `store` they see the contract only. `client` is what an application links: base, core and codec.
+and of `store` they see the contract only. `client` is what an application links: base, core and codec. `library` is a whole consumer for an application: all up to
+config.
 
     check_includes.py [ROOT]     prints FILE:LINE: what is wrong, one a line; exit status 1 if there is any
 """
@@ -28,6 +29,7 @@ LAYERS = {
     "server": {"base", "core", "codec", "store", "source", "broker", "inbox", "handler", "pattern", "config", "server"},
     "cmd": {"base", "core", "codec", "store", "source", "broker", "inbox", "handler", "pattern", "config", "server", "cmd"},
     "client": {"base", "core", "codec", "client"},
+    "library": {"base", "core", "codec", "store", "source", "broker", "inbox", "handler", "pattern", "config", "library"},
 }
 
 # Single headers that a layer may include beyond its layers.
@@ -43,9 +45,9 @@ GENERATED = {"sql.h": {"store", "source", "broker", "inbox", "cmd", "client"}}
 
 # Libraries, each behind one layer.
 LIBRARIES = {
-    "sqlite3.h": {"store", "client"},
+    "sqlite3.h": {"store", "client", "library"},
     "yaml.h": {"config"},
-    "libpq-fe.h": {"store", "source", "client"},
+    "libpq-fe.h": {"store", "source", "client", "library"},
     "pcre2.h": {"codec"},
     "librdkafka/rdkafka.h": {"broker"},
     "curl/curl.h": {"handler", "server"},
@@ -101,9 +103,9 @@ def reason_angled(layer, name, root):
     if name.startswith("onewrite/"):
         if not (root / "include" / name).is_file():
             return f"<{name}> is no header under include/"
-        if name == "onewrite/error.h" or layer in ("client", "cmd"):
+        if name == "onewrite/error.h" or layer in ("client", "library", "cmd"):
             return None
-        return f"<{name}> is for applications: only client, which defines it, and cmd, which is one, may include it"
+        return f"<{name}> is for applications: only client and library, which define it, and cmd, which is one, may include it"
     if name in LIBRARIES:
         if layer in LIBRARIES[name]:
             return None

@@ -84,7 +84,7 @@ def jars(version):
     with fetching(folder) as is_missing:
         if is_missing:
             (folder / "pom.xml").write_text(POM.format(version))
-            maven(f"Apache Kafka {version}", "-f", folder / "pom.xml", "dependency:copy-dependencies", "-DincludeScope=runtime",
+            maven(f"Apache Kafka {version}", "copy-dependencies", "-f", folder / "pom.xml", "-DincludeScope=runtime",
                   f"-DoutputDirectory={folder}/jars")
     return folder / "jars"
 

@@ -58,7 +58,7 @@ def programs_of(version):
         if is_missing:
             machine = ARCHITECTURES.get(os.uname().machine) or pytest.skip(f"no PostgreSQL {version} for {os.uname().machine}")
             artifact = f"embedded-postgres-binaries-linux-{machine}"
-            maven(f"PostgreSQL {version}", "dependency:copy", f"-Dartifact=io.zonky.test.postgres:{artifact}:{RELEASES[version]}",
+            maven(f"PostgreSQL {version}", "copy", f"-Dartifact=io.zonky.test.postgres:{artifact}:{RELEASES[version]}",
                   f"-DoutputDirectory={folder}", "-Dmdep.useBaseVersion=true")
             with zipfile.ZipFile(folder / f"{artifact}-{RELEASES[version]}.jar") as jar:
                 packed = next(name for name in jar.namelist() if name.endswith(".txz"))

@@ -5,9 +5,11 @@ import http.client
 import json
 import pathlib
 import re
+import shutil
 import signal
 import socket
 import sqlite3
+import subprocess
 import time
 
 import pytest
@@ -178,6 +180,7 @@ def test_everything_in_openapi_is_answered(shop, daemon):
             url = path.replace("{name}", name).replace("{id}", str(number)) + ("?store=pay" if "dead-letters" in path else "")
             status, headers, text = d.ask(url, method)
             assert str(status) in what["responses"], (method, url, status, text)
+            assert "default" in what["responses"], (method, path)
             content = what["responses"][str(status)]["content"]
             kind = headers["Content-Type"].split(";")[0]
             assert kind in content, (url, kind)
@@ -225,6 +228,29 @@ def parse_openmetrics(text):
     return families
 
 
+def openmetrics(d):
+    return d.ask("/metrics", headers={"Accept": "application/openmetrics-text;version=1.0.0,text/plain;version=0.0.4;q=0.5"})
+
+
+def parse_plain(text):
+    """{family: {sample: value}} of the older text format; fails where a strict reader of it would."""
+    families, name = {}, None
+    assert text.endswith("\n") and "# UNIT" not in text and "# EOF" not in text
+    for line in text.splitlines():
+        meta = re.fullmatch(r"# (TYPE|HELP) (\w+) (.+)", line)
+        if meta and meta[1] == "TYPE":
+            assert meta[2] not in families and meta[3] in ("counter", "gauge"), line
+            assert meta[2].endswith("_total") == (meta[3] == "counter"), line
+            name, families[meta[2]] = meta[2], {}
+        elif not meta:
+            sample = re.fullmatch(r"(\w+)(\{.*\})? (-?[0-9.]+)", line)
+            assert sample and sample[1] == name and line.rpartition(" ")[0] not in families[name], line
+            families[name][line.rpartition(" ")[0]] = float(sample[3])
+        else:
+            assert meta[2] == name and not families[name], line
+    return families
+
+
 def test_metrics(shop, daemon):
     shop.configure("admin: { listen: '127.0.0.1:0' }")
     d = daemon()
@@ -232,7 +258,7 @@ def test_metrics(shop, daemon):
     wait_for(lambda: len(shop.paid()) == 25, "the orders")
 
     def sample(family, labels):
-        text = d.ask("/metrics")[2]
+        text = openmetrics(d)[2]
         samples = parse_openmetrics(text).get(family, {"samples": {}})["samples"]
         return next((value for key, value in samples.items() if labels in key), None)
 
@@ -243,8 +269,22 @@ def test_metrics(shop, daemon):
     assert 1e6 < sample("process_resident_memory_bytes", "") < 1e10 and sample("process_open_fds", "") > 3
     assert abs(sample("process_start_time_seconds", "") - time.time()) < 600
     wait_for(lambda: sample("onewrite_consumer_lag_messages", 'topic="outbox.event.order"') == 0, "no lag")
-    assert d.ask("/metrics")[1]["Content-Type"] == "application/openmetrics-text; version=1.0.0; charset=utf-8"
+    assert openmetrics(d)[1]["Content-Type"] == "application/openmetrics-text; version=1.0.0; charset=utf-8"
+    _, headers, text = d.ask("/metrics")
+    assert headers["Content-Type"] == "text/plain; version=0.0.4; charset=utf-8" and headers["Vary"] == "Accept"
+    plain, samples = parse_plain(text), {}
+    for family in parse_openmetrics(openmetrics(d)[2]).values():
+        samples |= family["samples"]
+    assert {sample for family in plain.values() for sample in family} == set(samples)
+    check_by_promtool(text)
     d.end()
+
+
+def check_by_promtool(text):
+    """Prometheus' own opinion, where it is installed."""
+    if shutil.which("promtool"):
+        done = subprocess.run(["promtool", "check", "metrics"], input=text, capture_output=True, text=True, timeout=60)
+        assert done.returncode == 0 and done.stderr == "", done.stderr
 
 
 # --- who may do what ------------------------------------------------------------------------------------------------

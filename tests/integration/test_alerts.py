@@ -70,7 +70,7 @@ alerts:
   - {{ name: letters, when: dead_letters > 0, pagerduty: {{ routing_key: KEY, severity: warning, url: '{receiver.url}/v2' }} }}""")
     receiver.statuses = [202, 202, 500, 202]
     d = daemon()
-    wait_for(lambda: len(receiver.got) == 2, "what may have been open from before is closed")
+    wait_for(lambda: len(receiver.got) == 2, "what may have been open from before is closed", seconds=60)
     assert {b["event_action"] for b in receiver.bodies()} == {"resolve"}
     shop.put([-1])
     wait_for(lambda: len(receiver.got) == 4, "another attempt after an error", seconds=60)

@@ -21,7 +21,7 @@ consumers:
     from: {{ broker: bus, topics: outbox.event.order }}
     {inbox}
     handler: {handler}
-    retry: {{ initial: 20ms, max: 50ms, max_attempts: 3 }}
+    retry: {{ initial: 20ms, max: 50ms, max_attempts: 3{retry} }}
     {more}
 """
 INBOX = "inbox: { store: pay }"
@@ -44,8 +44,8 @@ def bus(run, tmp_path):
             self.shop.execute("COMMIT")
             run("relay", "--until-end", "sqlite:shop.db", "journal:bus.db?partitions=4")
 
-        def configure(self, handler=SQL, inbox=INBOX, more="", name="c.yaml"):
-            (tmp_path / name).write_text(CONFIG.format(handler=handler, inbox=inbox, more=more))
+        def configure(self, handler=SQL, inbox=INBOX, more="", name="c.yaml", retry=""):
+            (tmp_path / name).write_text(CONFIG.format(handler=handler, inbox=inbox, more=more, retry=retry))
             run("validate", name)
             return name
 
@@ -214,6 +214,30 @@ def test_answers(run, bus, web, answer, attempts, reason):
     assert len(web.calls) == 9 + attempts if answer else len(web.calls) >= 9 + attempts
 
 
+@pytest.mark.parametrize("never, attempts", [("[http 503]", 1), ("[timeout, http 5xx]", 1), ("[http 4xx]", 3)])
+def test_classes_that_are_never_tried_again(run, bus, web, never, attempts):
+    web.answer = lambda request: (503, {}, b"")
+    bus.publish(orders(1))
+    config = bus.configure(f'{{ http: {{ url: "{web.url}" }} }}', more="dead_letter: { store: pay }", retry=f", never: {never}")
+    run("run", "--until-end", config)
+    assert bus.letters() == [("order-0", "dead", "http 503", attempts)] and len(web.calls) == attempts
+
+
+@pytest.mark.parametrize("order, key", [("none", "k0"), ("key", None)])
+def test_what_is_in_flight_is_not_called_twice(run, bus, web, order, key):
+    """Repeats come while the first one is being called for: they wait, and are known then."""
+    def answer(request):
+        time.sleep(0.5)  # it is slow, which is what this is about
+        return 200, {}, b""
+
+    web.answer = answer
+    lines = "".join(json.dumps({"topic": "outbox.event.order", "id": f"order-{i % 2}", "key": key, "value": "{}"}) + "\n" for i in range(8))
+    run("publish", "journal:bus.db?partitions=4", "--jsonl", input=lines)
+    done = run("run", "--until-end", bus.configure(f'{{ http: {{ url: "{web.url}" }} }}', more=f"order: {order}"))
+    assert "handled=2 repeated=6" in done.stderr
+    assert sorted(headers["Idempotency-Key"] for headers, _ in web.calls) == ["order-0", "order-1"]
+
+
 @pytest.mark.parametrize("label", ["consumer.after-call", "consumer.before-record", "consumer.after-record"])
 def test_killed_around_a_call(run, bus, web, label):
     bus.publish(orders(30))
@@ -238,7 +262,7 @@ def test_dead_letters_go_to_a_topic(run, bus, web):
 
 
 @pytest.mark.parametrize("store", [True, False])
-def test_a_letter_that_its_topic_cannot_have(start, run, bus, store):
+def test_a_letter_that_its_topic_cannot_have(start, run, bus, store, tmp_path):
     """Of what is no JSON the template makes no topic: that ends nothing, and the others go on."""
     bus.publish([("bad", "k0", "no JSON"), *orders(5)[1:]])
     config = bus.configure(more='dead_letter: { topic: "${!payload.kind}-dlt"' + (", store: pay }" if store else " }"))
@@ -246,11 +270,11 @@ def test_a_letter_that_its_topic_cannot_have(start, run, bus, store):
         run("run", "--until-end", config)
         assert bus.letters() == [("bad", "dead", "bad message", 1)]
     else:
-        process = start("run", config)
+        with open(tmp_path / "said", "w") as said:
+            process = start("run", config, stderr=said)
+        wait_for(lambda: "the dead letter of message bad was not accepted" in (tmp_path / "said").read_text(), "the line")
         wait_for(lambda: len(bus.effects()) == 4, "the others")
         assert process.poll() is None
-        process.terminate()
-        assert "the dead letter of message bad was not accepted" in process.communicate()[1]
     assert sorted(number for _, number, _ in bus.effects()) == [1, 2, 3, 4]
 
 
@@ -259,14 +283,20 @@ def test_mistakes_are_found(run, tmp_path):
         (tmp_path / "c.yaml").write_text(text)
         return run("validate", "c.yaml", status=78).stderr
     def base_format(**parts):
-        return CONFIG.format(**parts)
-    assert "an sql handler works in the transaction of an inbox" in wrong(base_format(inbox="", handler=SQL, more=""))
+        return CONFIG.format(**{"inbox": INBOX, "more": "", "retry": "", **parts})
+    assert "an sql handler works in the transaction of an inbox" in wrong(base_format(inbox="", handler=SQL))
     assert "to park messages takes a store" in wrong(base_format(inbox=INBOX, handler=SQL, more="dead_letter: { then: park }"))
-    assert "names no handler" in wrong(base_format(inbox=INBOX, handler="{}", more=""))
-    assert "within quotes" in wrong(base_format(inbox=INBOX, handler="{ sql: \"select '${!key}'\" }", more=""))
-    assert "no such field" in wrong(base_format(inbox=INBOX, handler='{ sql: "select ${!kee}" }', more=""))
-    assert "not a URL" in wrong(base_format(inbox=INBOX, handler='{ http: { url: "ftp://x" } }', more=""))
-    assert 'there is no store "pey"; did you mean "pay"?' in wrong(base_format(inbox="inbox: { store: pey }", handler=SQL, more=""))
+    assert "names no handler" in wrong(base_format(inbox=INBOX, handler="{}"))
+    assert "within quotes" in wrong(base_format(inbox=INBOX, handler="{ sql: \"select '${!key}'\" }"))
+    assert "no such field" in wrong(base_format(inbox=INBOX, handler='{ sql: "select ${!kee}" }'))
+    assert "not a URL" in wrong(base_format(inbox=INBOX, handler='{ http: { url: "ftp://x" } }'))
+    call = '{ http: { url: "http://x/" } }'
+    assert '"htp 409" is no class of an http handler' in wrong(base_format(handler=call, retry=', never: ["htp 409"]'))
+    assert '"http x" is no class of an http handler' in wrong(base_format(handler=call, retry=', never: ["http x"]'))
+    assert 'retry.never: "23505" is no class of an http handler' in wrong(base_format(handler=call, retry=', never: [http 4xx, "23505"]'))
+    postgres = base_format(handler="{ sql: select 1 }", retry=", never: [23xxx, sqlstate 23]").replace("sqlite:pay.db", "postgres://localhost/pay")
+    assert '"sqlstate 23" is no class of an sql handler; write the five characters' in wrong(postgres)
+    assert 'there is no store "pey"; did you mean "pay"?' in wrong(base_format(inbox="inbox: { store: pey }", handler=SQL))
 
 
 # --- the way back --------------------------------------------------------------------------------------------------

@@ -305,7 +305,7 @@ def test_mistakes_are_found(run, bus, tmp_path):
     from test_consumer import CONFIG, INBOX
 
     def wrong(handler, status=78, command="validate"):
-        (tmp_path / "c.yaml").write_text(CONFIG.format(handler=handler, inbox=INBOX, more=""))
+        (tmp_path / "c.yaml").write_text(CONFIG.format(handler=handler, inbox=INBOX, more="", retry=""))
         return run(command, "c.yaml", status=status).stderr
     assert "command" in wrong("{ exec: { timeout: 3s } }")
     assert "names no program" in wrong("{ exec: { command: [] } }")

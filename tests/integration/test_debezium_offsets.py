@@ -7,6 +7,7 @@ import json
 import struct
 
 import pytest
+from conftest import wait_for
 from oracle import records_of
 from postgres import pg_database, pg_server, query  # noqa: F401
 
@@ -93,6 +94,7 @@ def relay_behind(run, tmp_path, database, n, *offsets, status=0):
     path = tmp_path / f"{slot}.jsonl"
     if status == 0:  # and at the next start nothing comes again
         run("run", "--until-end", config)
+        wait_for(lambda: not database.query("SELECT FROM pg_replication_slots WHERE slot_name = %s AND active", slot), "the slot to be left")
         database.query("SELECT pg_drop_replication_slot(%s)", slot)
         return [record["id"] for record in records_of(path.read_text())] if path.exists() else []
     return said.stderr

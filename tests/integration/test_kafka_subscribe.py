@@ -4,6 +4,7 @@
 import json
 import signal
 import subprocess
+import time
 
 import pytest
 from conftest import wait_for
@@ -154,6 +155,21 @@ def test_brokers_that_go_away(start, kafka, topic, produce, tmp_path):
             tail.send_signal(signal.SIGTERM)
             assert tail.wait(20) == 0
     assert (tmp_path / "err").read_text().count("cannot reach") == 1
+
+
+def test_the_end_when_nobody_answers(start, kafka, topic, produce, tmp_path):
+    """Brokers have fallen silent, and nobody knows it yet: the end waits for them once, not at every step of it."""
+    kafka.create(topic, partitions=2)
+    proxy, address = kafka.proxied()
+    with proxy, open(tmp_path / "out", "w") as out:
+        tail = start("tail", f"kafka://{address}", "--topic", topic, "--group", topic, "--from", "beginning", "-o", "jsonl", stdout=out)
+        produce(10)
+        wait_for(lambda: len((tmp_path / "out").read_text().splitlines()) == 10, "the records", 40)
+        proxy.is_stalled = True
+        begun = time.monotonic()
+        tail.send_signal(signal.SIGTERM)
+        assert tail.wait(60) == 0
+        assert time.monotonic() - begun < 8.5
 
 
 def test_refused(run, kafka, topic):

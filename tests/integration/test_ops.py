@@ -117,7 +117,8 @@ def test_drop(run, start, shop, pg_database):
     assert not any(row["done"] for row in dry) and slots(pg_database) == [name]
     printed = run("drop", "--print", pg_database.url).stdout
     assert f"SELECT pg_drop_replication_slot('{name}');" in printed and slots(pg_database) == [name]
-    assert name in run("drop", pg_database.url).stdout
+    dropped = run("drop", pg_database.url)
+    assert name in dropped.stdout and f"onewrite-postgres/…/{name}" in dropped.stderr
     assert slots(pg_database) == []
     assert pg_database.one("SELECT count(*) FROM pg_publication") == 0
     assert pg_database.one("SELECT count(*) FROM onewrite.position") == 0

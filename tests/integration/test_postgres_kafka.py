@@ -4,7 +4,9 @@
 `./dev test --long` kills at 200 random moments; otherwise at a few. Every labelled point is passed in both.
 """
 
+import pathlib
 import random
+import re
 import signal
 import subprocess
 import time
@@ -16,6 +18,7 @@ from kafka import *  # noqa: F403 (fixtures)
 from oracle import compare
 from postgres import PgShop, pg_database, pg_server, query  # noqa: F401 (fixtures)
 
+ROOT = pathlib.Path(__file__).resolve().parents[2]
 TOPIC = "outbox.event.order"
 RELAY = ["relay.after-read", "relay.after-send", "relay.after-accept", "relay.before-aside", "relay.after-aside",
          "relay.after-confirm"]
@@ -105,3 +108,28 @@ def test_every_label_has_its_test(onewrite):
     lines = subprocess.run([onewrite, "crash-points"], capture_output=True, text=True, check=True).stdout.splitlines()
     elsewhere = ("consumer.", "journal.", "file.", "log.before-record", "log.after-record")  # test_kill.py, test_postgres_log.py
     assert {line.split()[0] for line in lines if not line.startswith(elsewhere)} == {label for labels in LABELS.values() for label in labels}
+
+
+def test_the_readme(run, tmp_path, pg_database, kafka):
+    """What README.md shows of PostgreSQL and Kafka, command by command and then the configuration, as it stands."""
+    def here(text):
+        for there, ours in ("postgres://localhost/orders", url), ("kafka://localhost:9092", to), \
+                           ("postgres://localhost/pay", url), ("psql -d orders", f"psql -X {url}"):
+            text = text.replace(there, ours)
+        return text
+
+    url, to = pg_database.url, f"kafka://{kafka.bootstrap}"
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    shown = re.search(r"\*\*PostgreSQL and Kafka\.\*\*.*?```\n(.*?)```", readme, re.DOTALL).group(1)
+    init, relay, psql, tail = re.fullmatch(r"(onewrite init .*?)  +#.*?\n(onewrite relay .*?) &\n(psql .*?\")\n(onewrite tail .*?)\n",
+                                           shown, re.DOTALL).groups()
+    run(*here(init).split()[1:])
+    subprocess.run(["bash", "-euc", here(psql)], check=True, capture_output=True, cwd=tmp_path)
+    run(*here(relay).split()[1:], "--until-end")
+    assert '{"total":990}' in run(*here(tail).split()[1:], "--until-end").stdout
+    config = tmp_path / "onewrite.yaml"
+    config.write_text(here(re.search(r"```yaml\n(.*?)```", readme, re.DOTALL).group(1)))
+    pg_database.query("CREATE TABLE paid (order_id int, cents int)")
+    run("validate", config)
+    run("run", "--until-end", config)
+    assert pg_database.query("SELECT order_id, cents FROM paid") == [(42, 990)]

@@ -90,6 +90,41 @@ def test_an_application_builds_against_the_library(installed, onewrite_release, 
     assert json.loads(record["value"]) == {"total": 990} and record["headers"]["trace"] == "a1b2"
 
 
+@pytest.mark.parametrize("language", [["gcc", "-std=c17", "-xc"], ["g++", "-std=c++17", "-xc++"]])
+def test_each_header_stands_alone(installed, language, tmp_path):
+    if not shutil.which(language[0]):
+        pytest.skip(f"{language[0]} is not installed")
+    headers = sorted(path.name for path in installed_file(installed, "consumer.h").parent.glob("*.h"))
+    assert set(headers) == {path.name for path in (ROOT / "include/onewrite").glob("*.h")}
+    for name in headers:
+        (tmp_path / "alone").write_text(f"#include <onewrite/{name}>\n#include <onewrite/{name}>\nint main(void) {{ return 0; }}\n")
+        output(*language, "-Wall", "-Wextra", "-Wpedantic", "-Werror", "-fsyntax-only",
+               "-I", installed_file(installed, "consumer.h").parents[1], tmp_path / "alone")
+
+
+def test_a_consumer_builds_against_its_library(installed, onewrite_release, tmp_path):
+    """pkg-config says enough; the program finds all that it calls in the one library, which shows the public functions alone."""
+    config = installed_file(installed, "onewrite-consumer.pc")
+    flags = output("pkg-config", f"--define-variable=prefix={installed / 'usr/local'}", "--cflags", "--libs", "onewrite-consumer",
+                   env={**os.environ, "PKG_CONFIG_PATH": str(config.parent)}).split()
+    flags += output("pkg-config", "--cflags", "--libs", "libpq").split()
+    program = tmp_path / "consumer"
+    output("gcc", "-std=c17", "-Wall", "-Wextra", "-Werror", ROOT / "examples/c/consumer.c", "-o", program, *flags)
+    library = installed_file(installed, "libonewrite-consumer.so")
+    environment = {**os.environ, "LD_LIBRARY_PATH": str(library.parent)}
+    (tmp_path / "c.yaml").write_text("version: 1\nconsumers: []\n")
+    done = subprocess.run([program, "c.yaml"], cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 78 and done.stderr.startswith("consumer: c.yaml:"), done.stderr
+    shown = {line.split()[-1].split("@")[0] for line in output("nm", "-D", "--defined-only", library).splitlines()} - {"ONEWRITE_0"}
+    said = set()
+    for header in (ROOT / "include/onewrite").glob("*.h"):
+        text = re.sub(r"/\*.*?\*/", "", header.read_text(encoding="utf-8"), flags=re.DOTALL)
+        said |= set(re.findall(r"^(?!typedef)[a-z][\w *]*?\b(ow_\w+)\(", text, re.MULTILINE))
+    assert shown == said, shown ^ said
+    needed = output("readelf", "-dW", installed_file(installed, "libonewrite.so"))
+    assert "sqlite3" in needed and not re.search("yaml|rdkafka|curl|libpq|onewrite-consumer", needed.split("SONAME")[0])
+
+
 def test_sql_of_the_documents_works(run, tmp_path):
     """The statements that README.md and docs/outbox-sqlite.md show, run as they stand."""
     run("init", "sqlite:shop.db")

@@ -85,7 +85,7 @@ static int sql_run(struct ow_handler *handler, const struct ow_task *tasks, size
             *ret_failed = i;
             if (count > 1)
                 csim_happened(CSIM_ROLLED_BACK);
-            if (member->inbox.place_count + member->inbox.dropped_count == 1)
+            if (member->inbox.entry_count == 1) /* else all of it goes again, one by one, and that is when it counts */
                 count_failure(member, csim_attempts_of(member, tasks[i].record, letter), outcome);
             return ow_error_set(err, OW_EINVALID, "poison");
         }
@@ -154,6 +154,8 @@ static void check_running(struct csim_member *member, uint32_t message, bool is_
             continue;
         running++;
         probes += c->is_probe && c->until_ms == member->consumer.breaker.until_ms;
+        if (c->message == message && w->options.has_inbox)
+            csim_fail(w, "%s is called while a call for it runs", w->messages[message].id);
         bool is_key = w->messages[message].has_key && w->messages[c->message].has_key &&
                       strcmp(w->messages[message].key, w->messages[c->message].key) == 0;
         if (is_key && w->options.order != OW_ORDER_NONE && w->options.parks)

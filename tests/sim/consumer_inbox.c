@@ -173,6 +173,7 @@ static int inbox_begin(struct ow_inbox *inbox, struct ow_inbox_entry *entries, s
         csim_fail(in->member->world, "member %d begins a transaction where it cannot", in->member->number);
     drop_staged(in);
     in->in_transaction = true;
+    in->entry_count = (uint32_t)count;
     in->member->looked_at = ++in->member->world->tick;
     for (size_t i = 0; r == 0 && i < count; i++) {
         r = claim(in, &entries[i], err);

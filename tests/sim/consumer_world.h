@@ -170,7 +170,7 @@ struct csim_inbox {
         uint32_t partition;
         int64_t offset;
     } places[CSIM_MESSAGES_MAX];
-    uint32_t place_count;
+    uint32_t place_count, entry_count; /* entries: of begin() */
 };
 
 struct csim_topic {

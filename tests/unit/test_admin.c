@@ -143,13 +143,26 @@ static void test_metrics(void **state)
                  &(struct ow_snapshot){
                      .state = OW_WORK_STANDBY, .retained_bytes = -1, .oldest_ms = 1000, .relay = {.accepted = 7}});
     ow_desk_tell(consumer, &(struct ow_snapshot){.state = OW_WORK_WORKING, .breaker = OW_BREAKER_OPEN});
-    ow_desk_tell_places(consumer, (struct ow_place_at[]){{"t", 3, {5, 9, 4}}, {"t", 4, {-1, -1, -1}}}, 2);
+    ow_desk_tell_places(
+        consumer,
+        (struct ow_place_at[]){{"t", 3, {5, 9, 4}, 1500, 0}, {"t", 4, {-1, -1, -1}, -1, 0}, {"u", 0, {1, 1, 1}, 0, 0}},
+        3);
+    ow_board_tell_backlog(board, "a\"\\\n", &(struct ow_backlog){12, 500, 77, -1});
+    ow_board_tell_backlog(board, "nobody", &(struct ow_backlog){13, 500, 77, -1});
+    ow_board_tell_store(board, "pay\"", true, &(struct ow_letter_count){"consumer/b\"", "dead", 3}, 1);
+    ow_board_tell_store(board, "pay\"", false, NULL, 0); /* the count stays */
+    ow_board_tell_letters(board, "b", 3);
     struct ow_board_view view;
     assert_int_equal(ow_board_read(board, &view, &err), 0);
     assert_int_equal(view.count, 2);
     assert_string_equal(view.lines[1].name, "b");
     assert_int_equal(ow_board_lag(&view.lines[1]), 5);
     assert_int_equal(ow_board_lag(&view.lines[0]), -1);
+    assert_int_equal(ow_board_behind_since(&view.lines[1]), 1500);
+    assert_int_equal(ow_board_behind_since(&view.lines[0]), -1);
+    assert_int_equal(view.lines[1].letters, 3);
+    assert_int_equal(view.lines[0].letters, -1);
+    assert_int_equal(view.lines[1].backlog.messages, -1);
     ow_metrics_write(&text, &view, &(struct ow_metrics_process){"1.2.3", "debug", 1500, 3500});
     static const char *const lines[] = {
         "# TYPE onewrite_relay_messages_accepted counter\n# HELP onewrite_relay_messages_accepted ",
@@ -159,6 +172,13 @@ static void test_metrics(void **state)
         "\nonewrite_relay_standing_by{relay=\"a\\\"\\\\\\n\"} 1\n",
         "\nonewrite_consumer_breaker{consumer=\"b\",onewrite_consumer_breaker=\"open\"} 1\n",
         "\nonewrite_consumer_lag_messages{consumer=\"b\",topic=\"t\",partition=\"3\"} 5\n",
+        "\nonewrite_consumer_lag_seconds{consumer=\"b\",topic=\"t\",partition=\"3\"} 2.000\n",
+        "\nonewrite_consumer_lag_seconds{consumer=\"b\",topic=\"u\",partition=\"0\"} 0.000\n",
+        "\nonewrite_relay_backlog_messages{relay=\"a\\\"\\\\\\n\"} 12\n",
+        "\nonewrite_relay_backlog_age_seconds{relay=\"a\\\"\\\\\\n\"} 3.000\n",
+        "\nonewrite_relay_lag_bytes{relay=\"a\\\"\\\\\\n\"} 77\n",
+        "\nonewrite_dead_letters{store=\"pay\\\"\",source=\"consumer/b\\\"\",state=\"dead\"} 3\n",
+        "\nonewrite_store_up{store=\"pay\\\"\"} 0\n",
         "\nonewrite_build_info{version=\"1.2.3\",build=\"debug\"} 1\n",
         "\nprocess_start_time_seconds 1.500\n",
     };
@@ -167,6 +187,22 @@ static void test_metrics(void **state)
     assert_null(strstr(text.data, "partition=\"4\""));
     assert_null(strstr(text.data, "retained"));
     assert_string_equal(text.data + text.size - 6, "# EOF\n");
+    OW_CLEANUP(ow_buf_done) struct ow_buf plain = {0};
+    ow_metrics_as_plain(ow_buf_bytes(&text), &plain);
+    static const char *const plain_lines[] = {
+        "\n# TYPE onewrite_relay_messages_sent_total counter\n# HELP onewrite_relay_messages_sent_total Messages ",
+        "\nonewrite_relay_messages_accepted_total{relay=\"a\\\"\\\\\\n\"} 7\n",
+        "\n# TYPE onewrite_build_info gauge\n# HELP onewrite_build_info What runs.\nonewrite_build_info{",
+        "\n# TYPE onewrite_consumer_breaker gauge\n",
+    };
+    for (size_t i = 0; i < OW_COUNT_OF(plain_lines); i++)
+        assert_text_has(plain.data, plain_lines[i]);
+    assert_null(strstr(plain.data, "# UNIT"));
+    assert_null(strstr(plain.data, "# EOF"));
+    assert_true(ow_metrics_is_wanted("application/openmetrics-text;version=1.0.0;q=0.5,text/plain;q=0.2"));
+    assert_true(ow_metrics_is_wanted("text/plain, Application/OpenMetrics-Text"));
+    assert_false(ow_metrics_is_wanted("text/plain;version=0.0.4, */*"));
+    assert_false(ow_metrics_is_wanted(NULL));
     ow_board_view_done(&view);
     assert_int_equal(ow_board_pause(board, "a\"\\\n", true, &err), OW_ENOTFOUND);
     assert_false(ow_desk_is_to_pause(consumer));
@@ -190,6 +226,10 @@ static void test_rules(void **state)
         {"  dead_letters   >=  1 ", OW_ALERT_DEAD_LETTERS, ">=", 1, 0},
         {"relay_oldest_age > 90s", OW_ALERT_RELAY_OLDEST_AGE, ">", 90000, 0},
         {"relay_retained > 1GiB for 1h", OW_ALERT_RELAY_RETAINED, ">", 1 << 30, 3600000},
+        {"relay_backlog > 5 for 1m", OW_ALERT_RELAY_BACKLOG, ">", 5, 60000},
+        {"relay_lag >= 1MiB", OW_ALERT_RELAY_LAG, ">=", 1 << 20, 0},
+        {"consumer_lag_age > 1m", OW_ALERT_CONSUMER_LAG_AGE, ">", 60000, 0},
+        {"dead_letters_open > 0", OW_ALERT_DEAD_LETTERS_OPEN, ">", 0, 0},
         {"relay_trouble", OW_ALERT_RELAY_TROUBLE, ">=", 1, 0},
         {"consumer_breaker_open for 30s", OW_ALERT_CONSUMER_BREAKER_OPEN, ">=", 1, 30000},
         {"ended >= 1", OW_ALERT_ENDED, ">=", 1, 0},
@@ -268,7 +308,44 @@ static void test_never_told(void **state)
     assert_int_equal(ow_alert_judge(&alert, true, &s, 60199, 0), OW_ALERT_NOTHING);
     assert_int_equal(ow_alert_judge(&alert, true, &s, 60200, 0), OW_ALERT_BEGIN); /* repeat */
     struct ow_alert_state restarted = {.minute = -1, .told = OW_ALERT_TOLD_MAYBE};
-    assert_int_equal(ow_alert_judge(&alert, false, &restarted, 0, 0), OW_ALERT_END);
+    assert_int_equal(ow_alert_judge(&alert, false, &restarted, OW_ALERT_SETTLE_MS - 1, 0), OW_ALERT_NOTHING);
+    assert_int_equal(ow_alert_judge(&alert, false, &restarted, OW_ALERT_SETTLE_MS, 0), OW_ALERT_END);
+}
+
+static int64_t value_of(enum ow_alert_metric metric, const struct ow_board_line *line)
+{
+    const struct ow_alert_rule rule = {.metric = metric};
+    struct ow_alert_state s = {.minute = -1};
+    return ow_alert_value(&rule, line, false, &s, 0, 100000);
+}
+
+static void test_values(void **state)
+{
+    (void)state;
+    struct ow_place_at place = {"t", 0, {5, 9, 5}, 70000, 0};
+    struct ow_board_line relay = {.kind = OW_WORK_RELAY,
+                                  .now = {.oldest_ms = 90000, .retained_bytes = -1},
+                                  .backlog = {12, 40000, 77, 99},
+                                  .letters = 2};
+    struct ow_board_line consumer = {
+        .kind = OW_WORK_CONSUMER, .places = &place, .place_count = 1, .backlog = {-1, -1, -1, -1}, .letters = -1};
+    assert_int_equal(value_of(OW_ALERT_RELAY_BACKLOG, &relay), 12);
+    assert_int_equal(value_of(OW_ALERT_RELAY_LAG, &relay), 77);
+    assert_int_equal(value_of(OW_ALERT_RELAY_RETAINED, &relay), 99); /* as it was asked, until the relay tells */
+    assert_int_equal(value_of(OW_ALERT_RELAY_OLDEST_AGE, &relay), 60000);
+    assert_int_equal(value_of(OW_ALERT_DEAD_LETTERS_OPEN, &relay), 2);
+    relay.now.retained_bytes = 5;
+    relay.now.oldest_ms = 30000;
+    assert_int_equal(value_of(OW_ALERT_RELAY_RETAINED, &relay), 5);
+    assert_int_equal(value_of(OW_ALERT_RELAY_OLDEST_AGE, &relay), 70000);
+    assert_int_equal(value_of(OW_ALERT_CONSUMER_LAG, &relay), INT64_MIN);
+    assert_int_equal(value_of(OW_ALERT_CONSUMER_LAG, &consumer), 4);
+    assert_int_equal(value_of(OW_ALERT_CONSUMER_LAG_AGE, &consumer), 30000);
+    assert_int_equal(value_of(OW_ALERT_DEAD_LETTERS_OPEN, &consumer), INT64_MIN);
+    assert_int_equal(value_of(OW_ALERT_RELAY_BACKLOG, &consumer), INT64_MIN);
+    relay.backlog = (struct ow_backlog){-1, -1, -1, -1};
+    assert_int_equal(value_of(OW_ALERT_RELAY_BACKLOG, &relay), INT64_MIN);
+    assert_int_equal(value_of(OW_ALERT_RELAY_OLDEST_AGE, &relay), 70000);
 }
 
 static void test_recent_letters(void **state)
@@ -330,7 +407,7 @@ int main(void)
         cmocka_unit_test(test_addresses),     cmocka_unit_test(test_tokens),     cmocka_unit_test(test_anybody),
         cmocka_unit_test(test_hosts),         cmocka_unit_test(test_metrics),    cmocka_unit_test(test_rules),
         cmocka_unit_test(test_begin_and_end), cmocka_unit_test(test_never_told), cmocka_unit_test(test_recent_letters),
-        cmocka_unit_test(test_news),
+        cmocka_unit_test(test_values),        cmocka_unit_test(test_news),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

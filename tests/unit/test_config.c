@@ -216,6 +216,17 @@ static void test_structure(void **state)
         "c.yaml:3:10: relays[0]: expected a map, found a number\n");
 }
 
+/* What was written beside its place. */
+static void test_elsewhere(void **state)
+{
+    (void)state;
+    bad(HEAD
+        "- { name: a, from: { store: orders }, to: { broker: bus, max_elapsed: 3s, fsync: never }, topics: [x] }\n",
+        "c.yaml:8:58: relays[0].to.max_elapsed: unknown key here; it is one of relays[].retry\n"
+        "c.yaml:8:75: relays[0].to.fsync: unknown key here; it is one of brokers.NAME, beside \"url: file:…\"\n"
+        "c.yaml:8:91: relays[0].topics: unknown key here; it is one of consumers[].from\n");
+}
+
 static void test_references(void **state)
 {
     (void)state;
@@ -505,6 +516,7 @@ int main(void)
         cmocka_unit_test(test_everything_said),
         cmocka_unit_test(test_all_errors_at_once),
         cmocka_unit_test(test_structure),
+        cmocka_unit_test(test_elsewhere),
         cmocka_unit_test(test_references),
         cmocka_unit_test(test_places),
 #if OW_WITH_KAFKA

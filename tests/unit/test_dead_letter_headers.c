@@ -191,6 +191,52 @@ static void spring_with_retry_topics(void **state)
     ow_buf_done(&g.bytes);
 }
 
+/* What its DeadLetterPublishingRecoverer makes of records that are not the usual ones. */
+static void spring_in_all_its_ways(void **state)
+{
+    static const struct {
+        const char *name, *cause;
+        int64_t origin, last, time_ms; /* offsets */
+        uint32_t replays, attempts;
+        bool is_written_alike;
+    } cases[] = {
+        {"null_key_tombstone", "java.lang.IllegalStateException", 5, 5, INT64_C(1700000000123), 0, 0, true},
+        {"no_cause", "java.lang.IllegalArgumentException", 0, 0, 0, 0, 0, true},
+        {"no_message", "java.lang.IllegalStateException", 0, 0, 1, 0, 0, true},
+        {"no_time", "java.lang.IllegalStateException", 0, 0, -1, 0, 0, true},
+        {"batch", "org.springframework.kafka.listener.BatchListenerFailedException", 9, 9, INT64_C(1700000000123), 0, 0,
+         true},
+        {"same_names", "java.lang.IllegalStateException", -1, 9, INT64_C(1700000000123), 1, 1835626085, true},
+        {"large_numbers", "java.lang.IllegalStateException", INT64_MAX, INT64_MAX, INT64_MAX, 0, 0, true},
+        {"thrice_1", "java.lang.IllegalStateException", 9, 9, INT64_C(1700000000123), 0, 2, true},
+        {"thrice_2", "java.lang.IllegalStateException", 9, 12, INT64_C(1700000001123), 1, 2, true},
+        {"thrice_3", "java.lang.IllegalStateException", 9, 13, INT64_C(1700000002123), 2, 2, true},
+        {"only_first_1", "java.lang.IllegalStateException", 9, 9, INT64_C(1700000000123), 0, 0, true},
+        {"only_first_2", "java.lang.IllegalStateException", 9, 9, INT64_C(1700000000123), 0, 0, false},
+        {"keep_1", "java.lang.IllegalStateException", 9, 9, INT64_C(1700000000123), 0, 0, true},
+        {"keep_2", "java.lang.IllegalArgumentException", 9, 12, INT64_C(1700000001123), 1, 0, false},
+        {"some_excluded", "java.lang.IllegalStateException", 9, 9, INT64_C(1700000000123), 0, 0, false},
+    };
+    (void)state;
+    for (size_t i = 0; i < OW_COUNT_OF(cases); i++) {
+        struct golden g;
+        struct ow_dead_letter l;
+        load(&g, cases[i].name);
+        assert_int_equal(ow_dead_letter_read(g.headers.items, g.headers.count, &l), 1);
+        assert_int_equal(l.form, OW_DEAD_LETTER_SPRING);
+        assert_bytes(l.cause, cases[i].cause);
+        assert_int_equal(l.origin.offset, cases[i].origin);
+        assert_int_equal(l.last.offset, cases[i].last);
+        assert_int_equal(l.last.time_ms, cases[i].time_ms);
+        assert_int_equal(l.replays, cases[i].replays);
+        assert_int_equal(l.attempts, cases[i].attempts);
+        l.attempts = 0; /* there it is a header of the record that was read */
+        if (cases[i].is_written_alike)
+            assert_written_alike(&g, &l);
+        ow_buf_done(&g.bytes);
+    }
+}
+
 static void connect(void **state)
 {
     (void)state;
@@ -326,6 +372,7 @@ int main(void)
         cmocka_unit_test(spring),
         cmocka_unit_test(spring_after_a_replay),
         cmocka_unit_test(spring_with_retry_topics),
+        cmocka_unit_test(spring_in_all_its_ways),
         cmocka_unit_test(connect),
         cmocka_unit_test(every_form_comes_back),
         cmocka_unit_test(a_failure_of_another_program_comes_on_top),

@@ -70,6 +70,27 @@ static void test_time_is_used_up(void **state)
     assert_int_equal(ow_retry_decide(&policy, 2, 5000, OW_CLASS_BUG), OW_RETRY_AGAIN);
 }
 
+static void test_classes(void **state)
+{
+    (void)state;
+    assert_true(ow_retry_class_is("http 409", "http 409"));
+    assert_false(ow_retry_class_is("http 409", "http 408"));
+    assert_true(ow_retry_class_is("http 4xx", "http 429"));
+    assert_true(ow_retry_class_is("http 42x", "http 429"));
+    assert_false(ow_retry_class_is("http 4xx", "http 500"));
+    assert_false(ow_retry_class_is("http 4xx", "http 4"));
+    assert_true(ow_retry_class_is("23xxx", "23505"));
+    assert_true(ow_retry_class_is("23xxx", "23P01"));
+    assert_true(ow_retry_class_is("P0xxx", "P0001"));
+    assert_false(ow_retry_class_is("23xxx", "22P02"));
+    assert_false(ow_retry_class_is("23xxx", "23"));
+    assert_false(ow_retry_class_is("xxxxx", "23505"));
+    assert_true(ow_retry_class_is("tax", "tax"));
+    assert_false(ow_retry_class_is("tax", "tab"));
+    assert_false(ow_retry_class_is("", "timeout"));
+    assert_true(ow_retry_class_is("", ""));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -78,6 +99,7 @@ int main(void)
         cmocka_unit_test(test_jitter_stays_in_its_bounds),
         cmocka_unit_test(test_decision),
         cmocka_unit_test(test_time_is_used_up),
+        cmocka_unit_test(test_classes),
     };
     return cmocka_run_group_tests_name("retry", tests, NULL, NULL);
 }

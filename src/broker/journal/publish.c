@@ -20,6 +20,7 @@
 #include "broker/journal/retention.h"
 #include "broker/journal/sources.h"
 #include "broker/journal/topics.h"
+#include "broker/txn_tokens.h"
 #include "sql.h"
 
 enum {
@@ -42,9 +43,7 @@ struct journal {
     bool is_in_transaction, is_mixed; /* mixed: its records may carry the numbers of several sources */
     uint64_t transaction;             /* counts them */
     int64_t next_seq, txn_seq;        /* of the next record; of the first one in this transaction; 0: not read yet */
-    /* [0, given): receipts were given; [given, accepted): committed; [accepted, count): in this transaction */
-    uint64_t *tokens;
-    size_t token_count, token_capacity, accepted_count, given_count;
+    struct ow_txn_tokens tokens;
     struct rejected *rejected;
     size_t rejected_count, rejected_given;
     char *source_name; /* owned; the source that was spoken of last; NULL: none yet */
@@ -70,7 +69,7 @@ static void forget_transaction(struct journal *j)
     if (j->store)
         j->store->ops->rollback(j->store);
     j->is_in_transaction = false;
-    j->token_count = j->accepted_count;
+    ow_txn_tokens_drop(&j->tokens);
     j->rejected_count = j->rejected_given = 0;
     j->txn_seq = 0;
     ow_journal_topics_clear(&j->topics);
@@ -88,7 +87,7 @@ static void journal_close(struct ow_broker *broker)
     free(j->source_name);
     j->source_name = NULL;
     j->source = (struct ow_journal_source){0};
-    j->token_count = j->accepted_count = j->given_count = 0;
+    ow_txn_tokens_clear(&j->tokens);
     /* The statements went with their store. */
     j->topics = (struct ow_journal_topics){0};
     j->accepted = (struct ow_journal_accepted){0};
@@ -113,7 +112,7 @@ static void journal_discard(struct ow_broker *broker)
 {
     struct journal *j = self_of(broker);
     journal_close(broker);
-    free(j->tokens);
+    ow_txn_tokens_done(&j->tokens);
     free(j->rejected);
     ow_buf_done(&j->headers);
     free(j->path);
@@ -154,20 +153,6 @@ static int reject(struct journal *j, uint64_t token, const char *reason, struct 
     struct rejected *r = &grown[j->rejected_count++];
     r->token = token;
     (void)snprintf(r->reason, sizeof r->reason, "%s", reason);
-    return 0;
-}
-
-static int remember(struct journal *j, uint64_t token, struct ow_error *err)
-{
-    if (j->token_count == j->token_capacity) {
-        size_t capacity = j->token_capacity ? j->token_capacity * 2 : 1024;
-        uint64_t *grown = reallocarray(j->tokens, capacity, sizeof *grown);
-        if (!grown)
-            return ow_error_set(err, OW_ENOMEM, "out of memory");
-        j->tokens = grown;
-        j->token_capacity = capacity;
-    }
-    j->tokens[j->token_count++] = token;
     return 0;
 }
 
@@ -247,7 +232,7 @@ static int send_in_transaction(struct journal *j, const struct ow_message *m, ui
         char reason[sizeof((struct ow_receipt *)NULL)->reason];
         judge(m, reason, sizeof reason);
         if (reason[0])
-            return j->token_count > j->accepted_count ? not_now(j, err) : reject(j, token, reason, err);
+            return ow_txn_tokens_sent(&j->tokens) > 0 ? not_now(j, err) : reject(j, token, reason, err);
     }
     if (has_verdict(j))
         return not_now(j, err);
@@ -257,7 +242,7 @@ static int send_in_transaction(struct journal *j, const struct ow_message *m, ui
     if (r == 0)
         r = insert(j, ow_journal_topic_partition(&j->topics, topic, m->key), m, err);
     if (r == 0)
-        r = remember(j, token, err);
+        r = ow_txn_tokens_add(&j->tokens, token, err);
     OW_CRASH_POINT(JOURNAL_MID_PUBLISH);
     return r;
 }
@@ -307,11 +292,7 @@ static int journal_step(struct ow_broker *broker, struct ow_receipt *receipts, s
         receipts[n] = (struct ow_receipt){.token = r->token, .verdict = OW_REJECTED};
         memcpy(receipts[n].reason, r->reason, sizeof r->reason);
     }
-    for (; n < max && j->given_count < j->accepted_count; n++) {
-        receipts[n].token = j->tokens[j->given_count++];
-        receipts[n].verdict = OW_ACCEPTED;
-        receipts[n].reason[0] = '\0';
-    }
+    n += ow_txn_tokens_give(&j->tokens, &receipts[n], max - n);
     if (n == 0 && j->store)
         work_while_idle(j);
     return (int)n;
@@ -320,7 +301,7 @@ static int journal_step(struct ow_broker *broker, struct ow_receipt *receipts, s
 static void journal_wait(struct ow_broker *broker, struct ow_wait *wait)
 {
     struct journal *j = self_of(broker);
-    if (j->rejected_given < j->rejected_count || j->given_count < j->accepted_count)
+    if (j->rejected_given < j->rejected_count || ow_txn_tokens_are_due(&j->tokens))
         ow_wait_until(wait, ow_clock_monotonic_ms());
     else if (j->retention.age_ms > 0 || j->retention.is_behind)
         ow_wait_until(wait, j->next_idle_ms > j->retention.next_ms ? j->next_idle_ms : j->retention.next_ms);
@@ -336,8 +317,7 @@ static int journal_txn_begin(struct ow_broker *broker, struct ow_error *err)
     int r = j->store->ops->begin(j->store, OW_TRANSACTION_WRITE, err);
     if (r < 0)
         return r;
-    if (j->given_count == j->accepted_count)
-        j->token_count = j->accepted_count = j->given_count = 0;
+    ow_txn_tokens_drop(&j->tokens);
     if (j->rejected_given == j->rejected_count)
         j->rejected_count = j->rejected_given = 0;
     if (j->topics.count > TOPICS_KEPT)
@@ -420,7 +400,7 @@ static int journal_txn_commit(struct ow_broker *broker, const char *source, stru
         return r;
     }
     j->is_in_transaction = false;
-    j->accepted_count = j->token_count;
+    ow_txn_tokens_accept(&j->tokens);
     ow_journal_accepted_drop(&j->accepted);
     j->store->ops->tidy(j->store);
     /* If there is no memory for it, the next transaction finds its source's number by itself. */

@@ -36,8 +36,9 @@ static int make_room(struct ow_consumer *c, struct ow_error *err)
 {
     size_t each = sizeof(struct ow_inbox_entry) + sizeof(struct ow_task) + 2 * sizeof(struct ow_consumer_call *);
     c->calls = calloc(c->options.in_flight, sizeof *c->calls);
+    c->names = calloc(c->options.in_flight, sizeof *c->names);
     c->batch = calloc(c->options.in_flight, each);
-    if (!c->calls || !c->batch)
+    if (!c->calls || !c->names || !c->batch)
         return ow_error_set(err, OW_ENOMEM, "out of memory");
     for (uint32_t i = 0; i < c->options.in_flight; i++)
         c->calls[i].next_free = i + 1;
@@ -89,6 +90,7 @@ void ow_consumer_done(struct ow_consumer *c)
     ow_buf_done(&c->letter_scratch);
     free(c->headers);
     free(c->calls);
+    free(c->names);
     free(c->batch);
     *c = (struct ow_consumer){0};
 }

@@ -59,13 +59,14 @@ struct ow_consumer_options {
     const char *name, *group;
     const char *const *topics;
     size_t topic_count;
-    int64_t from;                   /* OW_OFFSET_*: where a group begins that has no offset */
-    const char *id;                 /* template; NULL: the message's own id, else topic/partition/offset */
-    enum ow_window_order order;     /* KEY, ALL (of a partition), NONE */
-    uint32_t in_flight;             /* calls at a time; in_transaction: messages in one transaction. 0: 100 */
-    struct ow_window_limits window; /* of a partition: records read and not settled; order is set from above */
-    struct ow_retry_policy retry;   /* of a message */
-    const char *const *no_retry; /* classes that are set aside at once ("http 4xx" …); ended by NULL; may be NULL */
+    int64_t from;                     /* OW_OFFSET_*: where a group begins that has no offset */
+    const char *id;                   /* template; NULL: the message's own id, else topic/partition/offset */
+    enum ow_window_order order;       /* KEY, ALL (of a partition), NONE */
+    uint32_t in_flight;               /* calls at a time; in_transaction: messages in one transaction. 0: 100 */
+    struct ow_window_limits window;   /* of a partition: records read and not settled; order is set from above */
+    struct ow_retry_policy retry;     /* of a message */
+    const char *const *no_retry;      /* classes that are set aside at once, or patterns of them: ow_retry_class_is();
+                                         ended by NULL; may be NULL */
     struct ow_retry_policy reconnect; /* of the sides; attempts_max is ignored */
     struct ow_breaker_policy breaker;
     bool parks;                           /* later messages of a key that has a letter */
@@ -111,6 +112,7 @@ struct ow_consumer {
     size_t partition_count, turn;
     struct ow_consumer_partition *replays; /* the letters; NULL: none are read */
     struct ow_consumer_call *calls;        /* in_flight of them */
+    uint64_t *names;                       /* hashes of their ids, to find those of one id */
     uint32_t calls_used, free_call;
     size_t bytes; /* in all windows */
     bool is_dry, is_paused, has_gone, breaker_is_loaded, letters_are_clogged, letters_are_dry;
@@ -149,8 +151,10 @@ struct ow_consumer_view {
     int64_t oldest_ms;        /* the time of the oldest of these messages, wall clock; 0: not known, or there is none */
 };
 void ow_consumer_look(const struct ow_consumer *consumer, struct ow_consumer_view *ret);
-/* Where it stands in its i-th partition. False: there are no more. The topic is the consumer's until the next step. */
+/* Where it stands in its i-th partition, and when the oldest of the records that it has read and not settled was written
+   (wall clock; 0: there is none, or it is not known). False: there are no more. The topic is the consumer's until the
+   next step. */
 bool ow_consumer_standing(const struct ow_consumer *consumer, size_t i, const char **ret_topic, int64_t *ret_partition,
-                          struct ow_standing *ret);
+                          struct ow_standing *ret, int64_t *ret_oldest_ms);
 
 #endif

@@ -10,6 +10,7 @@
 
 enum {
     OUTCOMES_MAX = 64,
+    TWIN_MS = 20, /* until a message is looked at again whose id is in flight */
     TOKEN_BITS = 32,
 };
 
@@ -22,6 +23,7 @@ static void release(struct ow_consumer *c, struct ow_consumer_call *call)
     free(call->emitted);
     call->partition->running--;
     uint32_t generation = call->generation + 1;
+    c->names[call - c->calls] = 0;
     *call = (struct ow_consumer_call){.generation = generation, .next_free = c->free_call};
     c->free_call = (uint32_t)(call - c->calls);
     c->calls_used--;
@@ -56,6 +58,8 @@ static struct ow_consumer_call *make_call(struct ow_consumer *c, struct ow_consu
                                   .id = slot->message->id,
                                   .attempt = slot->failures + 1,
                                   .token = (uint64_t)call->generation << TOKEN_BITS | index};
+    if (!c->handler->ops->in_transaction)
+        c->names[index] = ow_hash(call->task.id);
     return call;
 }
 
@@ -125,7 +129,7 @@ static bool can_set_aside(const struct ow_consumer *c)
 static bool is_not_retried(const struct ow_consumer *c, const char *class)
 {
     for (const char *const *p = c->options.no_retry; p && *p; p++)
-        if (strcmp(*p, class) == 0)
+        if (ow_retry_class_is(*p, class))
             return true;
     return false;
 }
@@ -244,6 +248,34 @@ static void put_back_rest(struct ow_consumer *c, struct batch *b, size_t from, b
     }
 }
 
+/* A letter and what comes by for its key are in two windows. What the inbox says keeps them apart, but for a call that
+   was begun before another member took the letters over. */
+static bool is_of_same_lane(const struct ow_consumer *c, const struct ow_consumer_call *a,
+                            const struct ow_consumer_call *b)
+{
+    const struct ow_bytes one = a->record.message.key, other = b->record.message.key;
+    return (a->letter == 0) != (b->letter == 0) && c->options.order != OW_ORDER_NONE && one.data && other.data &&
+           ow_bytes_equal(one, other);
+}
+
+/* Whether a call runs, or is being recorded, of which this one has to wait to see what becomes of it: one for the same
+   id, where the lane of its key does not see to that (a null key, order: none, another partition, a letter). */
+static bool has_twin(const struct ow_consumer *c, const struct ow_consumer_call *call)
+{
+    uint64_t name = c->names[call - c->calls];
+    bool has_letters = c->replays && c->replays->running > 0;
+    if (!c->inbox || OW_MUTANT(TWINS_TOGETHER))
+        return false;
+    for (uint32_t i = 0; i < c->options.in_flight; i++) {
+        const struct ow_consumer_call *other = &c->calls[i];
+        if ((c->names[i] != name && !has_letters) || other == call || other->state == OW_CALL_FREE)
+            continue;
+        if (ow_bytes_equal(other->task.id, call->task.id) || is_of_same_lane(c, other, call))
+            return true;
+    }
+    return false;
+}
+
 /* Half open, only so many go as the breaker lets through. */
 static void take_admitted(struct ow_consumer *c, struct batch *b, bool *ret_are_probes)
 {
@@ -256,6 +288,11 @@ static void take_admitted(struct ow_consumer *c, struct batch *b, bool *ret_are_
         if (!call) {
             ow_breaker_gave_up(&c->breaker);
             return;
+        }
+        if (has_twin(c, call)) {
+            ow_breaker_gave_up(&c->breaker);
+            ow_consumer_put_back(c, call, ow_consumer_now_ms(c) + TWIN_MS, false);
+            continue;
         }
         *ret_are_probes = is_probe;
         add_to_batch(b, call);

@@ -33,13 +33,15 @@ void ow_consumer_look(const struct ow_consumer *c, struct ow_consumer_view *ret)
 }
 
 bool ow_consumer_standing(const struct ow_consumer *c, size_t i, const char **ret_topic, int64_t *ret_partition,
-                          struct ow_standing *ret)
+                          struct ow_standing *ret, int64_t *ret_oldest_ms)
 {
     if (i >= c->partition_count)
         return false;
     const struct ow_consumer_partition *p = c->partitions[i];
     *ret_topic = p->topic;
     *ret_partition = p->partition;
+    const struct ow_message *oldest = ow_window_oldest(&p->window);
+    *ret_oldest_ms = oldest && oldest->time_ms > 0 ? oldest->time_ms : 0;
     if (p->is_gone || !c->subscriber ||
         c->subscriber->ops->look(c->subscriber, ow_bytes_of(p->topic), (uint32_t)p->partition, ret) < 0)
         *ret = (struct ow_standing){-1, -1, -1};

@@ -318,12 +318,13 @@ bool ow_consumer_may_resume(const struct ow_consumer *c)
 {
     if (OW_MUTANT(RESUME_FORGOTTEN))
         return false;
-    if (c->is_paused)
-        return has_eased(c);
-    for (size_t i = 0; i < c->partition_count; i++)
-        if (c->partitions[i]->is_paused && !c->partitions[i]->needs_offset && is_half_done(c->partitions[i]))
-            return true;
-    return false;
+    bool may = c->is_paused && has_eased(c);
+    for (size_t i = 0; i < c->partition_count && !may; i++) {
+        const struct ow_consumer_partition *p = c->partitions[i];
+        may = p->needs_offset ? ow_consumer_is_open(c, OW_SIDE_INBOX)
+                              : !c->is_paused && p->is_paused && is_half_done(p);
+    }
+    return may;
 }
 
 /* What is enough is held back until half of it is done. All of it at once where all are full, which is the usual case

@@ -1,0 +1,42 @@
+-- SPDX-License-Identifier: Apache-2.0
+-- What the daemon asks of a database now and then, beside its pipelines (src/cmd/survey*.c). All of it ends early.
+
+-- What waits in the outbox: how many rows, counted to $1 and from there on by their numbers, and since when. Only the
+-- newest $2 numbers are looked at: behind them there may be any number of rows that are marked and kept.
+-- name: backlog
+SELECT CASE WHEN count(*) < $1::bigint THEN count(*)
+            ELSE greatest(count(*), (SELECT max(seq) FROM onewrite.outbox) - min(seq) + 1) END,
+       (extract(epoch FROM min(time)) * 1000)::bigint
+FROM (SELECT seq, time FROM onewrite.outbox o
+      WHERE accepted_at IS NULL
+        AND seq > (SELECT coalesce(max(seq), 0) FROM onewrite.outbox) - $2::bigint
+        AND (seq < (SELECT coalesce(min(first), 9223372036854775807) FROM onewrite.accepted)
+             OR seq >= (SELECT max(first + octet_length(bits) * 8) FROM onewrite.accepted)
+             OR NOT EXISTS (SELECT FROM onewrite.accepted a
+                            WHERE a.first <= o.seq
+                              AND CASE WHEN o.seq < a.first + octet_length(a.bits) * 8
+                                       THEN get_bit(a.bits, (o.seq - a.first)::int) = 1 ELSE false END))
+        AND ((SELECT relkind FROM pg_class WHERE oid = 'onewrite.outbox'::regclass) = 'r'
+             OR seq >= (SELECT coalesce(min(accepted_below), 0) FROM onewrite.lease WHERE name LIKE 'outbox/%'))
+      ORDER BY seq LIMIT $1::bigint) AS waiting;
+
+-- Bytes of the log behind what the reader of slot $1 has confirmed, and bytes that are kept for it.
+-- name: slot
+SELECT coalesce(pg_wal_lsn_diff(here.lsn, confirmed_flush_lsn), -1)::bigint,
+       coalesce(pg_wal_lsn_diff(here.lsn, restart_lsn), -1)::bigint
+FROM pg_replication_slots,
+     (SELECT CASE WHEN pg_is_in_recovery() THEN pg_last_wal_replay_lsn() ELSE pg_current_wal_lsn() END AS lsn) AS here
+WHERE slot_name = $1::text AND database = current_database();
+
+-- The first $1 dead letters, but those that were put back and have come by.
+-- name: letters
+SELECT source, state, count(*)
+FROM (SELECT source, state FROM onewrite.dead_letter d
+      WHERE state <> 'queued' OR
+            CASE WHEN source = 'polling'
+                 THEN onewrite.waits(d.replay_position)
+                 ELSE NOT EXISTS (SELECT FROM pg_replication_slots s
+                                  WHERE s.slot_name = d.source AND s.database = current_database() AND
+                                        d.replay_position < s.confirmed_flush_lsn - '0/0'::pg_lsn) END
+      LIMIT $1::bigint) AS letters
+GROUP BY source, state ORDER BY source, state LIMIT 1000;

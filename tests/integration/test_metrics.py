@@ -1,0 +1,198 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the daemon asks of stores: backlogs, how old they are, how far a slot is behind, dead letters."""
+
+import contextlib
+import re
+import sqlite3
+import time
+
+import pytest
+from conftest import wait_for
+from postgres import PgShop, pg_database, pg_server  # noqa: F401 (fixtures)
+from test_admin import Daemon, daemon, openmetrics, parse_openmetrics, shop  # noqa: F401 (fixtures)
+
+ADMIN = "admin: { listen: 'unix:o.sock' }"
+
+
+def samples(d, family):
+    """{labels as a frozenset of pairs: value}"""
+    found = parse_openmetrics(openmetrics(d)[2]).get(family, {"samples": {}})["samples"]
+    return {frozenset(re.findall(r'(\w+)="([^"]*)"', key)): value for key, value in found.items()}
+
+
+def one(d, family):
+    found = samples(d, family)
+    assert len(found) <= 1, found
+    return next(iter(found.values())) if found else None
+
+
+def letters(d):
+    return {tuple(dict(key)[label] for label in ("store", "source", "state")): value
+            for key, value in samples(d, "onewrite_dead_letters").items()}
+
+
+@contextlib.contextmanager
+def broker_away(tmp_path):
+    """Nobody else can write to the journal."""
+    bus = sqlite3.connect(tmp_path / "bus.db", isolation_level=None, timeout=30)
+    bus.execute("BEGIN IMMEDIATE")
+    yield
+    bus.execute("ROLLBACK")
+    bus.close()
+
+
+def test_a_backlog_in_sqlite(shop, daemon, tmp_path):  # noqa: F811
+    shop.configure(ADMIN)
+    d = daemon()
+    wait_for(lambda: one(d, "onewrite_relay_backlog_messages") == 0, "the first answer")
+    assert one(d, "onewrite_relay_backlog_age_seconds") == 0
+    assert samples(d, "onewrite_store_up")[frozenset({("store", "shop")})] == 1
+    with broker_away(tmp_path):
+        shop.put(range(500))
+        shop.outbox.execute("UPDATE onewrite_outbox SET time = time - 3600000 WHERE seq = (SELECT min(seq) FROM onewrite_outbox)")
+        wait_for(lambda: one(d, "onewrite_relay_backlog_messages") == 500, "the backlog", seconds=40)
+        assert 3600 <= one(d, "onewrite_relay_backlog_age_seconds") < 4200
+        backlog = d.get("/api/v1/relays/orders")["backlog"]
+        assert backlog["messages"] == 500 and backlog["oldest_age_seconds"] >= 3600 and backlog["log_bytes"] is None
+    wait_for(lambda: one(d, "onewrite_relay_backlog_messages") == 0, "no backlog", seconds=60)
+    assert one(d, "onewrite_relay_backlog_age_seconds") == 0 and one(d, "onewrite_relay_lag_bytes") is None
+    d.end()
+
+
+@pytest.mark.parametrize("after", ["delete", "mark"])
+def test_a_backlog_is_counted_to_a_bound(shop, daemon, tmp_path, after):  # noqa: F811
+    """And estimated beyond. Where rows are marked, those that are kept are as many as they like."""
+    shop.outbox.execute("INSERT INTO onewrite_outbox (aggregatetype, aggregateid, type, payload) "
+                        "WITH RECURSIVE n (n) AS (VALUES (1) UNION ALL SELECT n + 1 FROM n WHERE n < 230000) "
+                        "SELECT 'order', 'k', 'P', '{}' FROM n")
+    if after == "mark":
+        shop.outbox.execute("UPDATE onewrite_outbox SET accepted_at = 1 WHERE seq <= 229990")
+    else:
+        shop.outbox.execute("DELETE FROM onewrite_outbox WHERE seq BETWEEN 229980 AND 229990")
+    shop.configure(ADMIN)
+    text = (tmp_path / "c.yaml").read_text()
+    (tmp_path / "c.yaml").write_text(text.replace("from: { store: shop }", f"from: {{ store: shop, after: {after} }}"))
+    with broker_away(tmp_path):
+        d = daemon("--wait", "1m", waits=False)
+        value = wait_for(lambda: one(d, "onewrite_relay_backlog_messages"), "the backlog")
+        d.process.kill()
+    assert value == (10 if after == "mark" else 230000)
+
+
+@pytest.mark.parametrize("by", ["polling", "log", "message"])
+def test_a_backlog_in_postgres(run, daemon, tmp_path, pg_database, by):  # noqa: F811
+    run("init", *(["--outbox", "message"] if by == "message" else []), pg_database.url)
+    (tmp_path / "c.yaml").write_text(f"""version: 1
+stores: {{ shop: "{pg_database.url}" }}
+brokers: {{ bus: "journal:bus.db" }}
+relays:
+  - name: orders
+    from: {{ store: shop, by: {by} }}
+    to: {{ broker: bus }}
+{ADMIN}
+alerts:
+  - {{ name: far, when: relay_lag > 1TiB, webhook: {{ url: 'http://127.0.0.1:9/' }} }}
+""")
+    d = daemon()
+    orders = PgShop(pg_database, publish=by == "message")
+    wait_for(lambda: one(d, "onewrite_store_up") == 1, "the first answer")
+    assert one(d, "onewrite_relay_backlog_messages") == (None if by == "message" else 0)
+    if by != "polling":
+        wait_for(lambda: one(d, "onewrite_relay_lag_bytes") is not None, "the slot")
+    with broker_away(tmp_path):
+        for _ in range(7):
+            orders.place()
+        if by == "message":
+            wait_for(lambda: (one(d, "onewrite_relay_lag_bytes") or 0) > 1000, "what is behind", seconds=40)
+        else:
+            wait_for(lambda: one(d, "onewrite_relay_backlog_messages") == 7, "the backlog", seconds=40)
+            assert 0 < one(d, "onewrite_relay_backlog_age_seconds") < 600
+    if by != "message":
+        wait_for(lambda: one(d, "onewrite_relay_backlog_messages") == 0, "no backlog", seconds=60)
+    assert (one(d, "onewrite_relay_retained_bytes") is None) == (by == "polling")
+    d.end()
+
+
+def test_dead_letters_are_counted(shop, daemon):  # noqa: F811
+    shop.configure(ADMIN)
+    d = daemon()
+    wait_for(lambda: letters(d).get(("pay", "consumer/billing", "dead")) == 0, "that there are none")
+    assert letters(d)["shop", "polling", "dead"] == 0
+    shop.put([-1, -2])
+    shop.outbox.execute("INSERT INTO onewrite_outbox (aggregatetype, aggregateid, type, payload, headers) VALUES ('order', 'k', 'P', '{}', 'none')")
+    wait_for(lambda: letters(d)["pay", "consumer/billing", "dead"] == 2, "the consumer's", seconds=40)
+    wait_for(lambda: letters(d)["shop", "polling", "dead"] == 1, "the relay's", seconds=40)
+    assert d.get("/api/v1/consumers/billing")["dead_letters"] == 2 and d.get("/api/v1/relays/orders")["dead_letters"] == 1
+    shop.pay.execute("UPDATE onewrite_dead_letter SET source = 'consumer/was', state = 'parked' WHERE id = 'order--1'")
+    wait_for(lambda: letters(d).get(("pay", "consumer/was", "parked")) == 1, "somebody else's", seconds=40)
+    assert letters(d)["pay", "consumer/billing", "dead"] == 1
+    shop.pay.execute("DELETE FROM onewrite_dead_letter")
+    wait_for(lambda: letters(d)["pay", "consumer/billing", "dead"] == 0, "that there are none", seconds=40)
+    assert ("pay", "consumer/was", "parked") not in letters(d)
+    d.end()
+
+
+def test_a_store_that_is_away(shop, daemon, tmp_path):  # noqa: F811
+    """What it told last stays, and is said to be old."""
+    shop.configure(ADMIN)
+    d = daemon()
+    shop.put([-1])
+    wait_for(lambda: letters(d).get(("pay", "consumer/billing", "dead")) == 1, "the letter", seconds=40)
+    up = lambda: samples(d, "onewrite_store_up")[frozenset({("store", "pay")})]  # noqa: E731
+    (tmp_path / "pay.db").rename(tmp_path / "away.db")
+    wait_for(lambda: up() == 0, "that it is away", seconds=40)
+    assert letters(d)["pay", "consumer/billing", "dead"] == 1
+    wait_for(lambda: 'msg="a store cannot be asked' in d.log(), "a line", seconds=40)
+    (tmp_path / "away.db").rename(tmp_path / "pay.db")
+    wait_for(lambda: up() == 1, "that it is back", seconds=40)
+    d.end()
+
+
+def test_how_old_a_lag_is(shop, daemon):  # noqa: F811
+    shop.configure(ADMIN)
+    d = daemon()
+    shop.put([1])
+    wait_for(lambda: shop.paid() == {1}, "the order")
+    wait_for(lambda: set(samples(d, "onewrite_consumer_lag_seconds").values()) == {0}, "no lag")
+    assert d.status("/api/v1/consumers/billing/pause", "POST") == 202
+    wait_for(lambda: d.get("/api/v1/consumers/billing")["state"] == "paused", "the pause")
+    shop.put([2])
+    began = time.monotonic()
+    first = wait_for(lambda: max(samples(d, "onewrite_consumer_lag_seconds").values()), "its age")
+    later = wait_for(lambda: (age := d.get("/api/v1/consumers/billing")["lag_seconds"]) >= first + 1 and age, "that it grows")
+    assert later < time.monotonic() - began + 5
+    assert d.status("/api/v1/consumers/billing/resume", "POST") == 202
+    wait_for(lambda: set(samples(d, "onewrite_consumer_lag_seconds").values()) == {0}, "no lag")
+    d.end()
+
+
+def test_what_is_asked_follows_the_configuration(shop, daemon, tmp_path):  # noqa: F811
+    shop.configure(ADMIN)
+    d = daemon()
+    wait_for(lambda: len(samples(d, "onewrite_store_up")) == 2, "both stores")
+    text = (tmp_path / "c.yaml").read_text()
+    (tmp_path / "c.yaml").write_text(text.replace("    dead_letter: { store: pay }\n", ""))
+    d.process.send_signal(1)
+    wait_for(lambda: samples(d, "onewrite_store_up") == {frozenset({("store", "shop")}): 1}, "one store")
+    assert d.log().count('msg="admin API"') == 1  # which is not started anew for that
+    d.end()
+
+
+def test_a_relay_without_a_configuration(run, start, tmp_path, shop):  # noqa: F811
+    class Relay(Daemon):
+        def __init__(self):
+            self.folder, self.log_path, self.token, self.at = tmp_path, tmp_path / "log", None, "unix:o.sock"
+            with self.log_path.open("w") as stderr:
+                self.process = start("relay", "--admin", "unix:o.sock", "sqlite:shop.db", "journal:bus.db", stderr=stderr)
+
+    assert "that needs tokens" in run("relay", "--admin", "0.0.0.0:8642", "sqlite:shop.db", "stdout:", status=2).stderr
+    assert "ADDRESS:PORT" in run("relay", "--admin", "8642", "sqlite:shop.db", "stdout:", status=2).stderr
+    d = Relay()
+    wait_for(lambda: (tmp_path / "o.sock").exists() and d.status("/readyz") == 200, "readiness")
+    shop.outbox.execute("INSERT INTO onewrite_outbox (aggregatetype, aggregateid, type, payload, headers) VALUES ('order', 'k', 'P', '{}', 'none')")
+    wait_for(lambda: one(d, "onewrite_relay_messages_set_aside") == 1, "the counter")
+    wait_for(lambda: letters(d).get(("store", "polling", "dead")) == 1, "the letter", seconds=40)
+    [letter] = d.get("/api/v1/dead-letters")["items"]
+    assert d.status(f"/api/v1/dead-letters/{letter['number']}/discard", "POST") == 200
+    d.end()
+    assert not (tmp_path / "o.sock").exists()
