@@ -52,20 +52,26 @@ WHERE d.state = 'queued' AND d.source = s.slot_name AND s.database = current_dat
 UPDATE onewrite.dead_letter SET replay_position = pg_current_wal_insert_lsn() - '0/0'::pg_lsn
 WHERE state = 'queued' AND replay_position IS NULL;
 
--- All but those that were put back and have come by.
+-- All but those that were put back and have come by. With their contents if $1 is 1; behind number $2, in state $3 (NULL:
+-- any), at most $4; those whose number is $5 or id $6 (NULL: any) and, if $7 is 1, those of the same key.
 -- name: list
-SELECT number, state, source, position, origin, id, aggregatetype, aggregateid, type, topic, key, payload, payload_bytes,
-       headers, (extract(epoch FROM time) * 1000)::bigint, source_row, reason, attempts, replays, history,
+SELECT number, state, source, position, origin, id, aggregatetype, aggregateid, type, topic, key,
+       CASE WHEN $1::int = 1 THEN payload END, CASE WHEN $1::int = 1 THEN payload_bytes END,
+       headers, (extract(epoch FROM time) * 1000)::bigint, CASE WHEN $1::int = 1 THEN source_row END, reason, attempts, replays, history,
        (extract(epoch FROM first_aside_at) * 1000)::bigint, (extract(epoch FROM set_aside_at) * 1000)::bigint,
        (extract(epoch FROM replayed_at) * 1000)::bigint
 FROM onewrite.dead_letter d
-WHERE state <> 'queued' OR
-      CASE WHEN source = 'polling'
-           THEN onewrite.waits(d.replay_position)
-           ELSE NOT EXISTS (SELECT FROM pg_replication_slots s
-                            WHERE s.slot_name = d.source AND s.database = current_database() AND
-                                  d.replay_position < s.confirmed_flush_lsn - '0/0'::pg_lsn) END
-ORDER BY number;
+WHERE (state <> 'queued' OR
+       CASE WHEN source = 'polling'
+            THEN onewrite.waits(d.replay_position)
+            ELSE NOT EXISTS (SELECT FROM pg_replication_slots s
+                             WHERE s.slot_name = d.source AND s.database = current_database() AND
+                                   d.replay_position < s.confirmed_flush_lsn - '0/0'::pg_lsn) END)
+  AND number > $2::bigint AND ($3::text IS NULL OR state = $3::text)
+  AND ($6::text IS NULL OR number = $5::bigint OR (md5(id) = md5($6::text) AND id = $6::text)
+       OR ($7::int = 1 AND (source, md5(key)) IN (SELECT source, md5(key) FROM onewrite.dead_letter
+                                                  WHERE number = $5::bigint OR (md5(id) = md5($6::text) AND id = $6::text))))
+ORDER BY number LIMIT $4::bigint;
 
 -- Locked until the end of the transaction, so that two who put it back do so once.
 -- name: lock

@@ -21,14 +21,18 @@ FROM letters, own;
 DELETE FROM onewrite_dead_letter WHERE state = 'queued' AND source = 'polling'
     AND NOT EXISTS (SELECT 1 FROM onewrite_outbox o WHERE o.seq = replay_position AND o.accepted_at IS NULL);
 
--- All but those that were put back and have come by.
+-- All but those that were put back and have come by. With their contents if ?1 is 1; behind number ?2, in state ?3 (NULL:
+-- any), at most ?4; those whose number is ?5 or id ?6 (NULL: any) and, if ?7 is 1, those of the same key.
 -- name: list
-SELECT number, state, source, position, origin, id, aggregatetype, aggregateid, type, topic, key, payload, NULL,
-       headers, time, NULL, reason, attempts, replays, history, first_aside_at, set_aside_at, replayed_at
+SELECT number, state, source, position, origin, id, aggregatetype, aggregateid, type, topic, key,
+       CASE WHEN ?1 = 1 THEN payload END, NULL, headers, time, NULL, reason, attempts, replays, history, first_aside_at, set_aside_at, replayed_at
 FROM onewrite_dead_letter
-WHERE state <> 'queued' OR source <> 'polling'
-   OR EXISTS (SELECT 1 FROM onewrite_outbox o WHERE o.seq = replay_position AND o.accepted_at IS NULL)
-ORDER BY number;
+WHERE (state <> 'queued' OR source <> 'polling'
+       OR EXISTS (SELECT 1 FROM onewrite_outbox o WHERE o.seq = replay_position AND o.accepted_at IS NULL))
+  AND number > ?2 AND (?3 IS NULL OR state = ?3)
+  AND (?6 IS NULL OR number = ?5 OR id = ?6
+       OR (?7 = 1 AND (source, key) IN (SELECT source, key FROM onewrite_dead_letter WHERE number = ?5 OR id = ?6)))
+ORDER BY number LIMIT ?4;
 
 -- name: lock
 SELECT state FROM onewrite_dead_letter WHERE number = ?1;

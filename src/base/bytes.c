@@ -62,6 +62,22 @@ bool ow_utf8_is_valid(struct ow_bytes bytes)
     return true;
 }
 
+void ow_text_make_plain(char *text)
+{
+    size_t n = 0, start;
+    for (; text[n]; n++)
+        if ((unsigned char)text[n] < 0x20 || text[n] == 0x7f)
+            text[n] = ' ';
+    for (start = n; start > 0 && n - start < 3 && ((unsigned char)text[start - 1] & 0xc0) == 0x80;)
+        start--;
+    if (start > 0 && (unsigned char)text[start - 1] >= 0xc0 &&
+        !ow_utf8_is_valid((struct ow_bytes){text + start - 1, n - start + 1}))
+        text[n = start - 1] = '\0';
+    if (!ow_utf8_is_valid((struct ow_bytes){text, n}))
+        for (size_t i = 0; i < n; i++)
+            text[i] = (unsigned char)text[i] >= 0x80 ? '?' : text[i];
+}
+
 uint64_t ow_hash(struct ow_bytes bytes)
 {
     uint64_t h = 0xcbf29ce484222325u;

@@ -49,6 +49,9 @@ char *ow_bytes_text(struct ow_bytes bytes);
 
 /* Whether the bytes are well-formed UTF-8 (Unicode 15, table 3-7: no overlong forms, no surrogates). */
 bool ow_utf8_is_valid(struct ow_bytes bytes);
+/* Makes one line of UTF-8 of a text, in place: control characters become spaces, half a character at the end goes, and
+   what else is no UTF-8 becomes "?". */
+void ow_text_make_plain(char *text);
 
 /* 64-bit hash for tables in memory (FNV-1a with a final mix); not for anything that is stored. */
 uint64_t ow_hash(struct ow_bytes bytes);

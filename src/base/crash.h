@@ -22,7 +22,8 @@
     X(CONSUMER_AFTER_CALL, "consumer.after-call", "a handler was given one message")                 \
     X(CONSUMER_BEFORE_RECORD, "consumer.before-record", "handled, before the inbox is told")         \
     X(CONSUMER_AFTER_RECORD, "consumer.after-record", "the inbox knows, nothing is settled")         \
-    X(CONSUMER_BEFORE_COMMIT, "consumer.before-commit", "effects are made, not committed")           \
+    X(CONSUMER_AFTER_CLAIM, "consumer.after-claim", "messages are claimed, no effect is made")       \
+    X(CONSUMER_BEFORE_COMMIT, "consumer.before-commit", "effects are made, no commit is known of")   \
     X(CONSUMER_AFTER_COMMIT, "consumer.after-commit", "effects are committed, nothing is settled")   \
     X(CONSUMER_BEFORE_SETTLE, "consumer.before-settle", "before an offset is settled")               \
     X(OUTBOX_MID_CONFIRM, "outbox.mid-confirm", "rows were deleted or marked, not yet committed")    \

@@ -41,6 +41,14 @@ int ow_error_exit_status(int code)
     return i >= 0 ? errors[i].exit_status : code == 0 ? 0 : 1;
 }
 
+/* Whatever is quoted in it, from a file or a server: an error is one line. */
+static void make_one_line(char *text)
+{
+    for (; *text; text++)
+        if ((unsigned char)*text < ' ' || *text == 0x7f)
+            *text = ' ';
+}
+
 int(ow_error_set)(struct ow_error *err, int code, const char *format, ...)
 {
     if (err) {
@@ -49,6 +57,7 @@ int(ow_error_set)(struct ow_error *err, int code, const char *format, ...)
         err->code = code;
         (void)vsnprintf(err->text, sizeof err->text, format, args);
         va_end(args);
+        make_one_line(err->text);
     }
     return code;
 }
@@ -62,6 +71,7 @@ int ow_error_prefix(struct ow_error *err, const char *format, ...)
     va_start(args, format);
     (void)vsnprintf(before, sizeof before, format, args);
     va_end(args);
+    make_one_line(before);
     size_t n = strnlen(before, sizeof before - 3);
     memmove(err->text + n + 2, err->text, sizeof err->text - n - 2);
     memcpy(err->text, before, n);

@@ -8,7 +8,8 @@
 #define OW_MUST_CHECK          __attribute__((warn_unused_result))
 #define OW_PRINTF(text, first) __attribute__((format(printf, text, first)))
 
-/* Sets code and text, returns `code`, so that `return ow_error_set(err, …)` reads as one step. */
+/* Sets code and text (one line: a control character in it becomes a blank), returns `code`, so that `return
+ * ow_error_set(err, …)` reads as one step. */
 int ow_error_set(struct ow_error *err, int code, const char *format, ...) OW_PRINTF(3, 4);
 
 /* Puts "prefix: " before the text that is already there; keeps the code and returns it. */

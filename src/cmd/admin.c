@@ -1,6 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "cmd/admin.h"
 
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+
 #include "base/units.h"
 
 static void start_http(struct ow_admin *a)
@@ -20,6 +24,27 @@ static void start_http(struct ow_admin *a)
         ow_log(OW_LOG_INFO, "admin API", "listen", ow_http_address(a->http), NULL);
 }
 
+/* The folder that a service manager gives us to keep things in: the first, where there are several. */
+static void load_memory(struct ow_alert_memory *memory)
+{
+    const char *folders = getenv("STATE_DIRECTORY");
+    char folder[PATH_MAX];
+    struct ow_error err = {0};
+    if (!folders || !*folders || memory->path)
+        return;
+    (void)snprintf(folder, sizeof folder, "%.*s", (int)strcspn(folders, ":"), folders);
+    if (ow_alert_memory_load(memory, folder, &err) < 0)
+        ow_log(OW_LOG_WARN, "what alerts were told before is not known", "error", err.text, NULL);
+}
+
+static void start_alerts(struct ow_admin *a)
+{
+    struct ow_error err = {0};
+    load_memory(&a->memory);
+    if (ow_alerts_start(a->config, a->board, &a->memory, &a->alerts, &err) < 0)
+        ow_log(OW_LOG_WARN, "no alerts; all else works on", "error", err.text, NULL);
+}
+
 void ow_admin_stop(struct ow_admin *a)
 {
     ow_http_stop(a->http);
@@ -36,6 +61,7 @@ void ow_admin_done(struct ow_admin *a)
     ow_board_free(a->board);
     ow_buf_done(&a->what);
     ow_buf_done(&a->asked);
+    ow_alert_memory_done(&a->memory);
     a->board = NULL;
 }
 
@@ -92,8 +118,8 @@ static bool configure(struct ow_admin *a, const struct ow_config *config)
         return true;
     if (config->admin.listen)
         start_http(a);
-    if (config->alert_count > 0 && ow_alerts_start(config, a->board, &a->alerts, &err) < 0)
-        ow_log(OW_LOG_WARN, "no alerts; all else works on", "error", err.text, NULL);
+    if (config->alert_count > 0)
+        start_alerts(a);
     return true;
 }
 

@@ -6,16 +6,17 @@
 #ifndef OW_CMD_ADMIN_H
 #define OW_CMD_ADMIN_H
 
+#include "cmd/survey.h"
 #include "config/config.h"
 #include "server/alert.h"
 #include "server/api.h"
-#include "cmd/survey.h"
 
 struct ow_admin {
     struct ow_board *board; /* NULL: nobody wants to know anything */
     struct ow_api api;
     struct ow_http *http;
     struct ow_alerts *alerts;
+    struct ow_alert_memory memory; /* of alerts */
     struct ow_survey *survey;
     const struct ow_config *config; /* what runs now was made of this; it must outlive that */
     struct ow_buf what, asked;      /* texts that are others when something of it is, or of what the survey asks */

@@ -48,12 +48,13 @@ static const struct ow_config_place *store_of(const struct ow_config *config, co
     return NULL;
 }
 
-/* False: the answer says why. With an id that letter is chosen. */
-static bool open_letters(const struct ow_admin *a, const struct ow_http_request *request, const char *id,
-                         bool is_to_change, struct letters *ret, struct ow_http_answer *answer)
+/* False: the answer says why. Where a word is wanted those letters are chosen. */
+static bool open_letters(const struct ow_admin *a, const struct ow_http_request *request,
+                         const struct ow_letters_wanted *wanted, bool is_to_change, struct letters *ret,
+                         struct ow_http_answer *answer)
 {
     struct ow_error err = {0};
-    char *ids[] = {(char *)id};
+    char *words[] = {(char *)wanted->word};
     const struct ow_config_place *place = store_of(a->config, request, answer);
     if (!place)
         return false;
@@ -61,35 +62,33 @@ static bool open_letters(const struct ow_admin *a, const struct ow_http_request 
     if (r == 0 && is_to_change)
         r = ow_letters_settle(ret->store, &err);
     if (r == 0)
-        r = ow_letters_read(ret->store, is_to_change, id && !is_to_change, &ret->all, &err);
-    if (r == 0 && id)
-        r = ow_letters_choose(&ret->all, ids, 1, &err);
+        r = ow_letters_read_some(ret->store, is_to_change, wanted->word && !is_to_change, wanted, &ret->all, &err);
+    if (r == 0 && wanted->word)
+        r = ow_letters_choose(&ret->all, words, 1, &err);
     if (r < 0)
         refuse(answer, &err);
     return r == 0;
 }
 
 /* "limit", "after" (a number) and "state"; false: one of them is wrong. */
-static bool choose_page(const struct ow_http_request *request, struct ow_letters *letters,
-                        struct ow_http_answer *answer)
+static bool read_page(const struct ow_http_request *request, struct ow_letters_wanted *ret,
+                      struct ow_http_answer *answer)
 {
-    const char *limit_text = request->query(request, "limit"), *after_text = request->query(request, "after");
-    const char *state = request->query(request, "state");
-    int64_t limit = LIST_DEFAULT, after = 0;
+    const char *limit = request->query(request, "limit"), *after = request->query(request, "after");
     struct ow_error err;
-    if (limit_text && ow_integer_parse(ow_bytes_of(limit_text), 1, LIST_MAX, &limit, &err) < 0) {
+    *ret = (struct ow_letters_wanted){.limit = LIST_DEFAULT, .state = request->query(request, "state")};
+    if (limit && ow_integer_parse(ow_bytes_of(limit), 1, LIST_MAX, &ret->limit, &err) < 0) {
         ow_http_problem(answer, 400, "limit: expected a whole number from 1 to %d", LIST_MAX);
         return false;
     }
-    if (after_text && ow_integer_parse(ow_bytes_of(after_text), 0, INT64_MAX, &after, &err) < 0) {
+    if (after && ow_integer_parse(ow_bytes_of(after), 0, INT64_MAX, &ret->after, &err) < 0) {
         ow_http_problem(answer, 400, "after: expected the number of a dead letter");
         return false;
     }
-    for (size_t i = 0; i < letters->count; i++) {
-        struct ow_letter *letter = &letters->items[i];
-        letter->is_chosen = limit > 0 && letter->columns[OW_LETTER_NUMBER].integer > after &&
-                            (!state || ow_letter_is(letter, state));
-        limit -= letter->is_chosen;
+    if (ret->state && strcmp(ret->state, "dead") != 0 && strcmp(ret->state, "parked") != 0 &&
+        strcmp(ret->state, "queued") != 0) {
+        ow_http_problem(answer, 400, "state: expected dead, parked or queued");
+        return false;
     }
     return true;
 }
@@ -98,9 +97,13 @@ void ow_admin_list_letters(void *context, const struct ow_http_request *request,
                            struct ow_http_answer *answer)
 {
     OW_CLEANUP(letters_done) struct letters letters = {0};
+    struct ow_letters_wanted wanted;
     size_t count = 0;
-    if (!open_letters(context, request, id, false, &letters, answer) || !choose_page(request, &letters.all, answer))
+    (void)id;
+    if (!read_page(request, &wanted, answer) || !open_letters(context, request, &wanted, false, &letters, answer))
         return;
+    for (size_t i = 0; i < letters.all.count; i++)
+        letters.all.items[i].is_chosen = true;
     answer->status = 200;
     ow_buf_add_text(&answer->body, "{\"items\":");
     ow_dlq_show(&answer->body, OW_OUTPUT_JSON, &letters.all, &count);
@@ -113,7 +116,7 @@ void ow_admin_show_letter(void *context, const struct ow_http_request *request, 
 {
     OW_CLEANUP(letters_done) struct letters letters = {0};
     size_t count = 0;
-    if (!open_letters(context, request, id, false, &letters, answer))
+    if (!open_letters(context, request, &(struct ow_letters_wanted){.word = id}, false, &letters, answer))
         return;
     answer->status = 200;
     ow_dlq_show(&answer->body, OW_OUTPUT_JSONL, &letters.all, &count);
@@ -139,7 +142,8 @@ void ow_admin_replay_letter(void *context, const struct ow_http_request *request
     OW_CLEANUP(ow_replay_plan_done) struct ow_replay_plan plan = {0};
     struct ow_error err = {0};
     size_t queued = 0, all = 0;
-    if (!open_letters(context, request, id, true, &letters, answer))
+    if (!open_letters(context, request, &(struct ow_letters_wanted){.word = id, .with_key = true}, true, &letters,
+                      answer))
         return;
     int r = ow_replay_plan_make(&letters.all, REPLAYS_MAX, &plan, &err);
     for (size_t i = 0; i < plan.group_count && r == 0; i++) {
@@ -161,7 +165,7 @@ void ow_admin_discard_letter(void *context, const struct ow_http_request *reques
     struct ow_letter *chosen[1];
     struct ow_error err = {0};
     size_t count = 0;
-    if (!open_letters(context, request, id, true, &letters, answer))
+    if (!open_letters(context, request, &(struct ow_letters_wanted){.word = id}, true, &letters, answer))
         return;
     for (size_t i = 0; i < letters.all.count; i++)
         count += letters.all.items[i].is_chosen;

@@ -160,11 +160,16 @@ static bool is_passed_over(const struct ow_letter *letter, enum ow_letter_column
     return (column == OW_LETTER_PAYLOAD && has_bytes) || (column == OW_LETTER_PAYLOAD_BYTES && !has_bytes);
 }
 
-static void show_json(struct ow_buf *to, const struct ow_letter *letter)
+static bool is_content(enum ow_letter_column column)
+{
+    return column == OW_LETTER_PAYLOAD || column == OW_LETTER_PAYLOAD_BYTES || column == OW_LETTER_ROW;
+}
+
+static void show_json(struct ow_buf *to, const struct ow_letter *letter, bool lacks_contents)
 {
     ow_buf_add_text(to, "{\"kind\":\"dead_letter\"");
     for (size_t i = 0; i < sizeof fields / sizeof fields[0]; i++) {
-        if (is_passed_over(letter, fields[i].column))
+        if (is_passed_over(letter, fields[i].column) || (lacks_contents && is_content(fields[i].column)))
             continue;
         ow_buf_add_char(to, ',');
         add_member(to, fields[i].name, fields[i].kind, &letter->columns[fields[i].column]);
@@ -208,7 +213,7 @@ void ow_dlq_show(struct ow_buf *to, int format, const struct ow_letters *letters
         if (format == OW_OUTPUT_TABLE)
             show_text(to, &letters->items[i]);
         else
-            show_json(to, &letters->items[i]);
+            show_json(to, &letters->items[i], letters->lacks_contents);
         if (format == OW_OUTPUT_JSONL)
             ow_buf_add_char(to, '\n');
         ++*count;

@@ -59,12 +59,7 @@ int ow_letters_open(const struct ow_url *url, bool is_to_change, struct ow_store
     return r;
 }
 
-static bool is_content(int column)
-{
-    return column == OW_LETTER_PAYLOAD || column == OW_LETTER_PAYLOAD_BYTES || column == OW_LETTER_ROW;
-}
-
-static int keep(struct ow_letters *letters, const struct ow_value *columns, bool wants_contents, struct ow_error *err)
+static int keep(struct ow_letters *letters, const struct ow_value *columns, struct ow_error *err)
 {
     size_t size = 0;
     if (letters->count == letters->capacity) {
@@ -78,11 +73,8 @@ static int keep(struct ow_letters *letters, const struct ow_value *columns, bool
     struct ow_letter *letter = &letters->items[letters->count];
     *letter = (struct ow_letter){0};
     memcpy(letter->columns, columns, sizeof letter->columns);
-    for (int i = 0; i < OW_LETTER_COLUMN_COUNT; i++) {
-        if (!wants_contents && is_content(i))
-            letter->columns[i] = ow_value_null();
+    for (int i = 0; i < OW_LETTER_COLUMN_COUNT; i++)
         size += letter->columns[i].bytes.data ? letter->columns[i].bytes.size + 1 : 0;
-    }
     char *at = letter->bytes = malloc(size + 1);
     if (!at)
         return ow_error_set(err, OW_ENOMEM, "out of memory for a dead letter of %zu bytes", size);
@@ -108,20 +100,43 @@ static int tidy(struct ow_store *store, struct ow_error *err)
     return r;
 }
 
-int ow_letters_read(struct ow_store *store, bool is_to_change, bool wants_contents, struct ow_letters *ret,
-                    struct ow_error *err)
+static struct ow_value text_of(const char *text)
+{
+    return text ? ow_value_text(ow_bytes_of(text)) : ow_value_null();
+}
+
+int ow_letters_read_some(struct ow_store *store, bool is_to_change, bool wants_contents,
+                         const struct ow_letters_wanted *wanted, struct ow_letters *ret, struct ow_error *err)
 {
     struct ow_statement *statement = NULL;
     struct ow_value columns[OW_LETTER_COLUMN_COUNT];
+    struct ow_error ignored;
+    int64_t number = -1;
+    if (wanted->word && ow_integer_parse(ow_bytes_of(wanted->word), 1, INT64_MAX, &number, &ignored) < 0)
+        number = -1;
+    const struct ow_value values[] = {ow_value_integer(wants_contents),
+                                      ow_value_integer(wanted->after),
+                                      text_of(wanted->state),
+                                      ow_value_integer(wanted->limit ? wanted->limit : INT64_MAX),
+                                      ow_value_integer(number),
+                                      text_of(wanted->word),
+                                      ow_value_integer(wanted->with_key)};
+    ret->lacks_contents = !wants_contents;
     int r = is_to_change ? tidy(store, err) : 0;
     if (r == 0)
         r = store->ops->prepare(store, SQL(store, list), &statement, err);
     if (r == 0)
-        r = store->ops->start(statement, NULL, 0, err);
+        r = store->ops->start(statement, values, sizeof values / sizeof values[0], err);
     while (r == 0 && (r = store->ops->row(statement, columns, OW_LETTER_COLUMN_COUNT, err)) == 1)
-        r = keep(ret, columns, wants_contents, err);
+        r = keep(ret, columns, err);
     store->ops->discard(statement);
     return r;
+}
+
+int ow_letters_read(struct ow_store *store, bool is_to_change, bool wants_contents, struct ow_letters *ret,
+                    struct ow_error *err)
+{
+    return ow_letters_read_some(store, is_to_change, wants_contents, &(struct ow_letters_wanted){0}, ret, err);
 }
 
 /* --- changing ------------------------------------------------------------------------------------------ */

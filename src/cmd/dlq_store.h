@@ -43,6 +43,7 @@ struct ow_letter {
 struct ow_letters {
     struct ow_letter *items; /* in the order of their numbers */
     size_t count, capacity;
+    bool lacks_contents; /* payloads and rows were not asked for */
 };
 void ow_letters_done(struct ow_letters *letters);
 
@@ -62,6 +63,18 @@ int ow_letters_open(const struct ow_url *url, bool is_to_change, struct ow_store
    of messages only if wanted: they may be large. */
 int ow_letters_read(struct ow_store *store, bool is_to_change, bool wants_contents, struct ow_letters *ret,
                     struct ow_error *err) OW_MUST_CHECK;
+
+/* Likewise, of those that are wanted: zeroed, all of them. */
+struct ow_letters_wanted {
+    int64_t after;     /* numbers above it */
+    const char *state; /* NULL: in any */
+    int64_t limit;     /* 0: none */
+    const char *word;  /* a number or an id; NULL: any */
+    bool with_key;     /* and all others of its key */
+};
+int ow_letters_read_some(struct ow_store *store, bool is_to_change, bool wants_contents,
+                         const struct ow_letters_wanted *wanted, struct ow_letters *ret,
+                         struct ow_error *err) OW_MUST_CHECK;
 
 /* Puts letters back into where they came from (of a consumer: for it to take from here), and marks them as queued, all
    of them or none: the first `count` of `letters`, of one key or one alone. *ret_count: how many, without those that

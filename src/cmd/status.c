@@ -13,6 +13,7 @@
 #include "cmd/output.h"
 #include "cmd/places.h"
 #include "cmd/status_postgres.h"
+#include "cmd/survey.h"
 #include "sql.h"
 #include "store/migrate.h"
 #include "store/postgres.h"
@@ -30,6 +31,8 @@ struct outbox_status {
 struct reading {
     bool is_good;
     struct outbox_status outbox;
+    struct ow_letter_count *letters;
+    size_t letter_count;
     struct ow_postgres_status postgres;
     struct ow_journal_status journal;
     int64_t file_bytes, file_time_ms;
@@ -65,8 +68,20 @@ static int read_counts(struct ow_store *store, struct outbox_status *ret, struct
     return ow_store_query_integer(store, ow_sql_outbox_count_dead_letters, NULL, 0, 0, &ret->dead_letters, err);
 }
 
-static int read_outbox(const struct ow_url *url, struct outbox_status *ret, struct ow_error *err)
+static int read_letters(struct ow_store *store, bool is_postgres, struct reading *ret, struct ow_error *err)
 {
+    ret->letters = calloc(OW_SURVEY_SOURCES_MAX, sizeof *ret->letters);
+    if (!ret->letters)
+        return ow_error_set(err, OW_ENOMEM, "out of memory");
+    int r = ow_survey_count_letters(store, is_postgres, INT64_MAX, ret->letters, &ret->letter_count, err);
+    struct ow_letter_count *less = reallocarray(ret->letters, ret->letter_count + 1, sizeof *less);
+    ret->letters = less ? less : ret->letters;
+    return r;
+}
+
+static int read_outbox(const struct ow_url *url, struct reading *reading, struct ow_error *err)
+{
+    struct outbox_status *ret = &reading->outbox;
     OW_CLEANUP(ow_store_cleanup) struct ow_store *store = NULL;
     struct ow_sqlite_options how = {.path = url->path, .mode = OW_SQLITE_READ_ONLY};
     int r = ow_sqlite_open(&how, &store, err);
@@ -81,6 +96,8 @@ static int read_outbox(const struct ow_url *url, struct outbox_status *ret, stru
     r = store->ops->begin(store, OW_TRANSACTION_READ, err);
     if (r == 0)
         r = read_counts(store, ret, err);
+    if (r == 0)
+        r = read_letters(store, false, reading, err);
     store->ops->rollback(store);
     ret->relay_is_at_work = relay_is_at_work(url->path);
     return r;
@@ -117,6 +134,8 @@ static int read_postgres(const struct ow_url *url, const char *slots, struct rea
     if (r == 0)
         r = read_postgres_counts(store, &ret->outbox, err);
     if (r == 0)
+        r = read_letters(store, true, ret, err);
+    if (r == 0)
         r = ow_postgres_status_read(store, slots, &ret->postgres, err);
     ret->outbox.relay_is_at_work = ow_postgres_status_is_at_work(&ret->postgres);
     store->ops->rollback(store);
@@ -138,7 +157,7 @@ static int read_place(const struct ow_url *url, const char *slots, struct readin
 {
     switch (url->scheme->id) {
     case OW_SCHEME_SQLITE:
-        return read_outbox(url, &ret->outbox, err);
+        return read_outbox(url, ret, err);
     case OW_SCHEME_POSTGRES:
         return read_postgres(url, slots, ret, err);
     case OW_SCHEME_JOURNAL:
@@ -163,6 +182,13 @@ static const struct ow_column outbox_columns[] = {
     {"dead_letters", OW_COLUMN_NUMBER},
     {"relay_at_work", OW_COLUMN_BOOL},
     {"schema_version", OW_COLUMN_NUMBER},
+};
+
+static const struct ow_column letter_columns[] = {
+    {"store", OW_COLUMN_TEXT},
+    {"source", OW_COLUMN_TEXT},
+    {"state", OW_COLUMN_TEXT},
+    {"letters", OW_COLUMN_NUMBER},
 };
 
 static const struct ow_column journal_columns[] = {
@@ -209,6 +235,16 @@ static void print_outbox(struct ow_output *out, const struct ow_place *place, co
     ow_output_number(out, s->dead_letters);
     ow_output_number(out, s->relay_is_at_work);
     ow_output_number(out, s->schema_version);
+}
+
+static void print_letters(struct ow_output *out, const struct ow_place *place, const struct reading *reading)
+{
+    for (size_t i = 0; i < reading->letter_count; i++) {
+        ow_output_text(out, place->name);
+        ow_output_text(out, reading->letters[i].source);
+        ow_output_text(out, reading->letters[i].state);
+        ow_output_number(out, reading->letters[i].count);
+    }
 }
 
 static void print_leases(struct ow_output *out, const struct ow_place *place, const struct reading *reading)
@@ -295,10 +331,11 @@ static const struct {
     size_t column_count;
     void (*print)(struct ow_output *out, const struct ow_place *place, const struct reading *reading);
 } sections[] = {
-    {"outbox", COLUMNS(outbox_columns), print_outbox},           {"slot", COLUMNS(ow_slot_columns), print_slots},
-    {"lease", COLUMNS(ow_lease_columns), print_leases},          {"journal", COLUMNS(journal_columns), print_journal},
-    {"partition", COLUMNS(partition_columns), print_partitions}, {"group", COLUMNS(group_columns), print_groups},
-    {"source", COLUMNS(source_columns), print_sources},          {"file", COLUMNS(file_columns), print_file},
+    {"outbox", COLUMNS(outbox_columns), print_outbox},    {"dead_letters", COLUMNS(letter_columns), print_letters},
+    {"slot", COLUMNS(ow_slot_columns), print_slots},      {"lease", COLUMNS(ow_lease_columns), print_leases},
+    {"journal", COLUMNS(journal_columns), print_journal}, {"partition", COLUMNS(partition_columns), print_partitions},
+    {"group", COLUMNS(group_columns), print_groups},      {"source", COLUMNS(source_columns), print_sources},
+    {"file", COLUMNS(file_columns), print_file},
 };
 
 /* --- the command --------------------------------------------------------------------------------------- */
@@ -340,6 +377,13 @@ static int read_all(const struct ow_places *places, struct reading *readings, st
     return first;
 }
 
+static void reading_done(struct reading *reading)
+{
+    free(reading->letters);
+    ow_postgres_status_done(&reading->postgres);
+    ow_journal_status_done(&reading->journal);
+}
+
 static int run(const void *options, char *const *arguments, size_t count, struct ow_error *err)
 {
     (void)count;
@@ -354,7 +398,7 @@ static int run(const void *options, char *const *arguments, size_t count, struct
         return ow_error_set(err, OW_ENOMEM, "out of memory");
     read = read_all(&places, readings, err);
     if (read < 0 && !places.config) {
-        ow_postgres_status_done(&readings[0].postgres);
+        reading_done(&readings[0]);
         free(readings);
         return read;
     }
@@ -368,8 +412,7 @@ static int run(const void *options, char *const *arguments, size_t count, struct
     int r = ow_output_finish(&out, err);
     for (size_t i = 0; i < places.count; i++) {
         ow_postgres_status_warn(&places.items[i], &readings[i].postgres);
-        ow_postgres_status_done(&readings[i].postgres);
-        ow_journal_status_done(&readings[i].journal);
+        reading_done(&readings[i]);
     }
     free(readings);
     return r < 0 ? r : ow_error_exit_status(read);
@@ -398,18 +441,17 @@ const struct ow_command ow_command_status = {
     .arguments = arguments,
     .description =
         "Of an outbox: the messages that wait, the age of the oldest, the bytes of their payloads, the dead letters, "
-        "and whether a relay is at work on it; in PostgreSQL also the replication slots of onewrite (who reads, how "
-        "much of "
-        "the log the server keeps for it, how far it lags, how long nobody has read, and the position on record), and "
-        "who holds the leases by polling. A slot that keeps much for nobody, or is lost, is named on standard error "
-        "with "
-        "what to do. Of a journal: its topics and partitions with the first offset that is "
-        "there and the next one to come, the consumer groups with their lag, the positions of its sources, and its "
-        "size. Of a file: its size and when it was written last.\n\n"
-        "With -o jsonl each line is an object with a member \"kind\": outbox, slot, lease, journal, partition, group, "
-        "source "
-        "or "
-        "file. Nothing is changed or locked.",
+        "and whether a relay is at work on it; the dead letters of relays and consumers by source and state; in "
+        "PostgreSQL also the replication slots of onewrite (who reads, how much of the log the server keeps for it, "
+        "how far it lags, how long nobody has read, and the position on record), and who holds the leases by polling. "
+        "A slot that keeps much for nobody, or is lost, is named on standard error with what to do. Of a journal: its "
+        "topics and partitions with the first offset that is there and the next one to come, the consumer groups with "
+        "their lag, the positions of its sources, and its size. Of a file: its size and when it was written last.\n\n"
+        "Each object of -o json and jsonl has a member \"kind\": outbox, dead_letters, slot, lease, journal, "
+        "partition, "
+        "group, source or file. Nothing is changed or locked. Of a configuration what cannot be read is named on "
+        "standard error and the rest is shown; the exit status is that of the first: 4, there is no such file or no "
+        "outbox in it; 69, it cannot be reached; 77, it may not be read.",
     .examples = examples,
     .options = options,
     .options_size = sizeof(struct status_options),

@@ -17,6 +17,7 @@ enum {
     OW_SURVEY_COUNTED = 100000, /* rows; what is beyond is estimated, of dead letters left out */
     OW_SURVEY_MARKED = 1000000, /* where rows are marked and kept: so many numbers are looked at */
     OW_SURVEY_EVERY_MS = 10000,
+    OW_SURVEY_SOURCES_MAX = 1000, /* of letters, each in one state: as the statements have it */
 };
 
 struct ow_survey;
@@ -48,6 +49,10 @@ struct ow_survey_store {
 };
 /* Asks all of it and tells the board. An error of one question does not keep the others from being asked. */
 int ow_survey_ask(struct ow_survey_store *store, struct ow_board *board, struct ow_error *err) OW_MUST_CHECK;
+/* Appends to `to`, which has room for OW_SURVEY_SOURCES_MAX, how many of the first `bound` letters have each source and
+   state. */
+int ow_survey_count_letters(struct ow_store *store, bool is_postgres, int64_t bound, struct ow_letter_count *to,
+                            size_t *count, struct ow_error *err) OW_MUST_CHECK;
 void ow_survey_hang_up(struct ow_survey_store *store);
 
 #endif

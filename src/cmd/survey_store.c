@@ -8,10 +8,7 @@
 #include "store/migrate.h"
 #include "store/postgres.h"
 
-enum {
-    ASK_MS = 5000,
-    SOURCES_MAX = 1000, /* of letters, times states: as the statements have it */
-};
+enum { ASK_MS = 5000 };
 
 #define SQL(s, name) ((s)->is_postgres ? ow_sql_pg_survey_##name : ow_sql_survey_##name)
 
@@ -115,19 +112,18 @@ static void copy_text(const struct ow_value *from, char *to, size_t size)
                    from->bytes.data ? from->bytes.data : "");
 }
 
-static int read_letters(const struct ow_survey_store *s, struct ow_letter_count *to, size_t *count,
-                        struct ow_error *err)
+int ow_survey_count_letters(struct ow_store *store, bool is_postgres, int64_t bound, struct ow_letter_count *to,
+                            size_t *count, struct ow_error *err)
 {
-    const struct ow_value bound = ow_value_integer(OW_SURVEY_COUNTED);
-    struct ow_store *store = s->connection;
+    const struct ow_value value = ow_value_integer(bound);
     struct ow_statement *statement = NULL;
     struct ow_value row[3];
-    int r = store->ops->prepare(store, SQL(s, letters), &statement, err);
+    int r = store->ops->prepare(store, is_postgres ? ow_sql_pg_survey_letters : ow_sql_survey_letters, &statement, err);
     if (r == 0)
-        r = store->ops->start(statement, &bound, 1, err);
+        r = store->ops->start(statement, &value, 1, err);
     while (r == 0 && (r = store->ops->row(statement, row, 3, err)) == 1) {
         r = 0;
-        if (*count >= SOURCES_MAX)
+        if (*count >= OW_SURVEY_SOURCES_MAX)
             continue;
         copy_text(&row[0], to[*count].source, sizeof to->source);
         copy_text(&row[1], to[*count].state, sizeof to->state);
@@ -165,11 +161,11 @@ static int64_t count_open(const struct ow_letter_count *letters, size_t count, c
 
 static int ask_letters(const struct ow_survey_store *s, struct ow_board *board, struct ow_error *err)
 {
-    size_t room = SOURCES_MAX + 3 * s->pipeline_count, count = 0;
+    size_t room = OW_SURVEY_SOURCES_MAX + 3 * s->pipeline_count, count = 0;
     struct ow_letter_count *letters = calloc(room, sizeof *letters);
     if (!letters)
         return ow_error_set(err, OW_ENOMEM, "out of memory");
-    int r = read_letters(s, letters, &count, err);
+    int r = ow_survey_count_letters(s->connection, s->is_postgres, OW_SURVEY_COUNTED, letters, &count, err);
     for (size_t i = 0; r == 0 && i < s->pipeline_count; i++) {
         char source[sizeof letters->source];
         source_of(&s->pipelines[i], source, sizeof source);

@@ -235,6 +235,7 @@ void ow_dbz_column_init(struct ow_dbz_column *column, struct ow_dbz_arena *arena
     if (column->is_array) {
         struct ow_dbz_schema *array = ow_dbz_schema_new(arena, OW_DBZ_ARRAY, true);
         array->element = schema;
+        schema->is_optional = type != &enum_type;
         schema = array;
     }
     schema->is_optional = !of->is_not_null;

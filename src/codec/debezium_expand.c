@@ -368,6 +368,8 @@ int ow_dbz_expand(struct ow_dbz_arena *arena, const struct ow_dbz_expansion *exp
     if (!schema || ex.why) {
         if (tree)
             *ret_why = ex.why ? ex.why : "an empty array";
+        if (tree && !ex.why)
+            *ret_schema = NULL;
         return 0;
     }
     *ret_schema = schema;

@@ -7,13 +7,15 @@
 
 void ow_import_lose(struct ow_import *in, const char *name, const char *why)
 {
-    ow_buf_printf(&in->to->lost, "%s: %s\n", name, why);
+    ow_import_lose_bytes(in, ow_bytes_of(name), why);
 }
 
 void ow_import_lose_bytes(struct ow_import *in, struct ow_bytes name, const char *why)
 {
-    ow_buf_add_bytes(&in->to->lost, name);
-    ow_buf_printf(&in->to->lost, ": %s\n", why);
+    struct ow_buf *lost = &in->to->lost;
+    struct ow_bytes line = ow_dbz_printf(&in->properties.arena, "%.*s: %s\n", OW_PRINT(name), why);
+    if (line.data && !(lost->data && memmem(lost->data, lost->size, line.data, line.size)))
+        ow_buf_add_bytes(lost, line);
 }
 
 struct ow_bytes ow_import_get(struct ow_import *in, const char *server_prefix, const char *name)
@@ -45,13 +47,6 @@ static const char *const connector_options[] = {
     "unavailable.value.placeholder",
 };
 
-/* Values that Debezium takes and we do not. */
-static bool is_of_later(const char *name, struct ow_bytes value)
-{
-    return strcmp(name, "time.precision.mode") == 0 &&
-           (ow_bytes_is(value, "isostring") || ow_bytes_is(value, "microseconds") || ow_bytes_is(value, "nanoseconds"));
-}
-
 static int set(struct ow_import *in, const char *name, struct ow_bytes value, struct ow_error *err)
 {
     int r = ow_debezium_options_set(&in->to->options, ow_bytes_of(name), value, err);
@@ -60,17 +55,33 @@ static int set(struct ow_import *in, const char *name, struct ow_bytes value, st
     return r;
 }
 
+static int check_prefix(struct ow_import *in, struct ow_error *err)
+{
+    struct ow_bytes prefix = ow_import_get(in, "debezium.source.", "topic.prefix");
+    if (!prefix.data)
+        ow_import_lose(in, "topic.prefix", "not said, and Debezium does not start without");
+    else if (prefix.size == 0)
+        return ow_error_set(err, OW_ECONFIG, "topic.prefix: it is empty");
+    for (size_t i = 0; i < prefix.size; i++) {
+        char c = prefix.data[i];
+        bool is_letter = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9');
+        if (!is_letter && !strchr("._-", c) && !ow_import_has_placeholder(prefix))
+            return ow_error_set(err, OW_ECONFIG, "topic.prefix: \"%.*s\" has other characters than A-Z a-z 0-9 . _ -",
+                                OW_PRINT(prefix));
+    }
+    return 0;
+}
+
 static int import_connector(struct ow_import *in, struct ow_error *err)
 {
+    int known = check_prefix(in, err);
+    if (known != 0)
+        return known;
     for (size_t i = 0; i < sizeof(connector_options) / sizeof(*connector_options); i++) {
         const char *name = connector_options[i];
         struct ow_bytes value = ow_import_get(in, "debezium.source.", name);
         if (!value.data)
             continue;
-        if (is_of_later(name, value)) {
-            ow_import_lose(in, name, "this value is not carried over");
-            continue;
-        }
         int r = set(in, name, value, err);
         if (r != 0)
             return r;
@@ -87,6 +98,26 @@ static bool begins(struct ow_bytes text, struct ow_bytes with)
     return text.size >= with.size && text.data && with.data && memcmp(text.data, with.data, with.size) == 0;
 }
 
+/* Options of ours that the router of Debezium 3.0 does not know, and passes over. */
+static bool is_of_others(struct ow_bytes name)
+{
+    return ow_bytes_is(name, "table.field.additional.missing") ||
+           ow_bytes_is(name, "table.json.payload.empty.array.behavior");
+}
+
+/* In the Server's file a backslash or a second one before a dollar sign makes it an ordinary one. */
+static struct ow_bytes without_escapes(struct ow_import *in, struct ow_bytes value)
+{
+    char *text = in->properties.is_json || !value.data ? NULL : ow_dbz_alloc(&in->properties.arena, value.size + 1);
+    size_t size = 0;
+    for (size_t i = 0; text && i < value.size; i++) {
+        bool is_escape = i + 1 < value.size && value.data[i + 1] == '$' && strchr("\\$", value.data[i]);
+        text[size++] = value.data[i + is_escape];
+        i += is_escape;
+    }
+    return text ? (struct ow_bytes){text, size} : value;
+}
+
 static int import_option(struct ow_import *in, struct ow_bytes full, struct ow_bytes name, struct ow_bytes value,
                          struct ow_error *err)
 {
@@ -98,12 +129,14 @@ static int import_option(struct ow_import *in, struct ow_bytes full, struct ow_b
             ow_import_lose_bytes(in, full, "spans are not made");
         return 0;
     }
-    if (!is_router) {
+    if (!is_router || is_of_others(name)) {
         if (!ow_bytes_is(name, "type") && !ow_bytes_is(name, "predicate") && !ow_bytes_is(name, "negate"))
-            ow_import_lose_bytes(in, full, "no option of the event router");
+            ow_import_lose_bytes(in, full,
+                                 is_of_others(name) ? "no option of Debezium 3.0, which passes over it"
+                                                    : "no option of the event router");
         return 0;
     }
-    return set(in, option->name, value, err);
+    return set(in, option->name, without_escapes(in, value), err);
 }
 
 static int import_router(struct ow_import *in, struct ow_bytes prefix, struct ow_error *err)
@@ -148,6 +181,8 @@ static int import_transform(struct ow_import *in, struct ow_bytes name, struct o
                                            OW_PRINT(name));
     struct ow_bytes type_name = ow_dbz_printf(arena, "%.*stype", (int)prefix.size, prefix.data ? prefix.data : "");
     struct ow_bytes type = type_name.data ? ow_properties_get(&in->properties, type_name.data) : OW_NULL_BYTES;
+    if (!type.data || type.size == 0)
+        return ow_error_set(err, OW_ECONFIG, "%.*s: not said", OW_PRINT(type_name));
     if (!ow_bytes_is(type, "io.debezium.transforms.outbox.EventRouter")) {
         struct ow_bytes why = ow_dbz_printf(arena, "the transform %.*s is not carried over", OW_PRINT(type));
         for (size_t i = 0; i < in->properties.count; i++)
@@ -198,6 +233,19 @@ static const char *class_of_format(struct ow_bytes format)
     return NULL;
 }
 
+/* Which formats the Server has; of headers fewer. */
+static int check_format(struct ow_bytes name, struct ow_bytes format, bool is_header, struct ow_error *err)
+{
+    static const char *const formats[] = {"json",         "jsonbytearray", "clientprovided", "avro",
+                                          "simplestring", "binary",        "protobuf",       "cloudevents"};
+    size_t count = is_header ? 3 : sizeof(formats) / sizeof(*formats);
+    for (size_t i = 0; i < count; i++)
+        if (!format.data || ow_bytes_is(format, formats[i]))
+            return 0;
+    return ow_error_set(err, OW_ECONFIG, "%.*s: Debezium has no such format: \"%.*s\"", OW_PRINT(name),
+                        OW_PRINT(format));
+}
+
 static int import_converter_options(struct ow_import *in, const char *side, struct ow_error *err)
 {
     static const char *const names[] = {"schemas.enable", "decimal.format", "replace.null.with.default",
@@ -244,6 +292,9 @@ static int import_side(struct ow_import *in, const char *side, const char *optio
     } else {
         name = ow_dbz_printf(arena, "debezium.format.%s", side);
         struct ow_bytes format = name.data ? ow_properties_get(&in->properties, name.data) : OW_NULL_BYTES;
+        int r = check_format(name, format, strcmp(side, "header") == 0, err);
+        if (r != 0)
+            return r;
         class = ow_bytes_of(class_of_format(format));
         if (ow_bytes_is(format, "clientprovided")) {
             name = ow_dbz_printf(arena, "debezium.format.%s.class", side);

@@ -14,7 +14,7 @@ struct ow_import_set {
 struct ow_import {
     struct ow_debezium_import *to;
     struct ow_properties properties;
-    bool has_router;
+    bool has_router, skips_updates;
     struct ow_bytes predicate, negate;           /* of the router */
     struct ow_bytes offsets;                     /* null: none are given */
     struct ow_import_set set[OW_IMPORT_SET_MAX]; /* options of the router that are said */
@@ -30,9 +30,11 @@ struct ow_bytes ow_import_name(struct ow_import *in, const char *server_prefix, 
 /* Takes the next item off a list with commas; false: there is none. */
 bool ow_import_next_item(struct ow_bytes *list, struct ow_bytes *ret);
 
-/* Writes the YAML (debezium_import_write.c), the brokers by the second (debezium_import_kafka.c). */
+/* Writes the YAML (debezium_import_write.c), the brokers by the second (debezium_import_kafka.c), the tables by the third
+   (debezium_import_tables.c). */
 int ow_import_write(struct ow_import *in, struct ow_error *err) OW_MUST_CHECK;
 void ow_import_write_broker(struct ow_import *in);
+int ow_import_write_tables(struct ow_import *in, struct ow_error *err) OW_MUST_CHECK;
 /* A scalar between double quotes, with Debezium's placeholders made ours and every other dollar sign doubled.
    `is_url`: other letters than those of a URL become %XX. Placeholders that have no counterpart are told. */
 void ow_import_write_scalar(struct ow_import *in, struct ow_bytes value, bool is_url);

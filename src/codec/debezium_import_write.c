@@ -179,111 +179,30 @@ static void write_store(struct ow_import *in)
 
 /* --- the outbox ---------------------------------------------------------------------------------------------- */
 
-/* Whether the router is for this table: its predicate asks for the topic's name. */
-static int is_routed(struct ow_import *in, struct ow_bytes table, bool *ret, struct ow_error *err)
+static bool is_one_of(struct ow_bytes value, const char *const *words, size_t count)
 {
-    struct ow_dbz_arena *arena = &in->properties.arena;
-    *ret = true;
-    if (!in->predicate.data || in->predicate.size == 0)
-        return 0;
-    const char *prefix = in->properties.is_json ? "" : "debezium.";
-    struct ow_bytes type = ow_properties_get(
-        &in->properties, ow_dbz_printf(arena, "%spredicates.%.*s.type", prefix, OW_PRINT(in->predicate)).data);
-    struct ow_bytes name = ow_dbz_printf(arena, "%spredicates.%.*s.pattern", prefix, OW_PRINT(in->predicate));
-    struct ow_bytes pattern = ow_properties_get(&in->properties, name.data);
-    if (!ow_bytes_is(type, "org.apache.kafka.connect.transforms.predicates.TopicNameMatches") || !pattern.data) {
-        ow_import_lose_bytes(in, in->predicate, "a predicate that is not carried over");
-        return 0;
-    }
-    struct ow_java_regex *regex;
-    int r = ow_java_regex_new(pattern, OW_BYTES("\\$"), &regex, err);
-    if (r != 0)
-        return ow_error_prefix(err, "%.*s", OW_PRINT(name));
-    struct ow_bytes topic = ow_dbz_printf(arena, "%s.%.*s", in->to->options.topic_prefix, OW_PRINT(table));
-    struct ow_buf routed = {0};
-    r = ow_java_regex_route(regex, topic, &routed, err);
-    /* a name that does not match comes out as it is */
-    bool matches = !ow_bytes_equal(ow_buf_bytes(&routed), topic);
-    *ret = matches != ow_bytes_is(in->negate, "true");
-    ow_buf_done(&routed);
-    ow_java_regex_free(regex);
-    return r;
-}
-
-/* public\.outbox -> public.outbox; false: it is an expression for more than one. */
-static bool plain_table(struct ow_dbz_arena *arena, struct ow_bytes item, struct ow_bytes *ret)
-{
-    char *text = ow_dbz_alloc(arena, item.size + 1);
-    size_t size = 0;
-    for (size_t i = 0; text && i < item.size; i++) {
-        char c = item.data[i];
-        if (strchr("*+?[](){}|^$", c))
-            return false;
-        if (c == '\\' && i + 1 < item.size && item.data[i + 1] == '.')
-            continue;
-        text[size++] = c;
-    }
-    *ret = (struct ow_bytes){text, size};
-    return text && !memchr(text, '\\', size);
-}
-
-/* One line of tables: those that the router is for, or the others. */
-static int write_list(struct ow_import *in, const char *key, bool wants_outboxes, size_t *ret_count,
-                      struct ow_error *err)
-{
-    struct ow_buf *to = &in->to->yaml;
-    struct ow_bytes list = source(in, "table.include.list"), item, table;
-    size_t count = 0;
-    while (ow_import_next_item(&list, &item)) {
-        bool is_routed_there = false;
-        if (!plain_table(&in->properties.arena, item, &table)) {
-            if (wants_outboxes)
-                ow_import_lose_bytes(in, item, "table.include.list: an expression; name the tables");
-            continue;
-        }
-        int r = is_routed(in, table, &is_routed_there, err);
-        if (r != 0)
-            return r;
-        if (is_routed_there != wants_outboxes)
-            continue;
-        if (count++ > 0)
-            ow_buf_add_text(to, ", ");
-        else
-            ow_buf_printf(to, "      %s: \"", key);
-        ow_import_add_scalar(in, to, table, false);
-    }
-    if (count > 0)
-        ow_buf_add_text(to, "\"\n");
-    *ret_count = count;
-    return 0;
-}
-
-static int write_tables(struct ow_import *in, struct ow_error *err)
-{
-    size_t count, changes;
-    int r = write_list(in, "outbox", true, &count, err);
-    if (r == 0 && count == 0) {
-        ow_buf_add_text(&in->to->yaml, "      outbox: \"public.outbox\"\n");
-        ow_import_lose(in, "table.include.list", "names no table of the router; public.outbox is taken");
-    }
-    if (r == 0)
-        r = write_list(in, "changes", false, &changes, err);
-    struct ow_bytes skipped = source(in, "skipped.operations");
-    if (r == 0 && changes > 0 && skipped.data && !ow_bytes_is(skipped, "t"))
-        ow_import_lose(in, "skipped.operations",
-                       "not carried over: every INSERT, UPDATE and DELETE is published, and no TRUNCATE");
-    return r;
+    for (size_t i = 0; i < count; i++)
+        if (value.size == strlen(words[i]) && strncasecmp(value.data, words[i], value.size) == 0)
+            return true;
+    return false;
 }
 
 /* Whether rows that are there before the slot is made are published. */
-static void write_snapshot(struct ow_import *in)
+static int write_snapshot(struct ow_import *in, struct ow_error *err)
 {
+    static const char *const modes[] = {"initial", "when_needed",  "no_data", "never",
+                                        "always",  "initial_only", "custom",  "configuration_based"};
     struct ow_bytes mode = source(in, "snapshot.mode");
-    if (ow_bytes_is(mode, "no_data") || ow_bytes_is(mode, "never") || ow_bytes_is(mode, "schema_only"))
+    if (!mode.data || is_one_of(mode, modes, 2))
+        return 0;
+    if (!is_one_of(mode, modes, 8))
+        return ow_error_set(err, OW_ECONFIG, "snapshot.mode: \"%.*s\" is no mode of Debezium", OW_PRINT(mode));
+    if (is_one_of(mode, modes + 2, 2))
         ow_buf_add_text(&in->to->yaml, "      snapshot: never\n");
-    else if (mode.data && !ow_bytes_is(mode, "initial") && !ow_bytes_is(mode, "when_needed"))
+    else
         ow_import_lose(in, "snapshot.mode",
                        "this mode is not carried over; rows that are there when the slot is made come first, once");
+    return 0;
 }
 
 static int write_start(struct ow_import *in, struct ow_error *err)
@@ -311,7 +230,7 @@ static int write_from(struct ow_import *in, struct ow_error *err)
     struct ow_bytes slot = source(in, "slot.name"), publication = source(in, "publication.name"),
                     plugin = source(in, "plugin.name");
     ow_buf_add_text(to, "relays:\n  - name: outbox\n    from:\n      store: source\n");
-    int r = write_tables(in, err);
+    int r = ow_import_write_tables(in, err);
     if (r != 0)
         return r;
     ow_buf_add_text(to, "      by: log\n      slot: ");
@@ -319,11 +238,15 @@ static int write_from(struct ow_import *in, struct ow_error *err)
     ow_buf_add_text(to, "\n      publication: ");
     ow_import_write_scalar(in, publication.data ? publication : OW_BYTES("dbz_publication"), false);
     ow_buf_add_text(to, "\n      prune: never # what is in the table stays the service's own\n");
-    write_snapshot(in);
-    r = write_start(in, err);
+    r = write_snapshot(in, err);
+    if (r == 0)
+        r = write_start(in, err);
     if (r != 0)
         return r;
-    if (plugin.data && !ow_bytes_is(plugin, "pgoutput"))
+    static const char *const plugins[] = {"pgoutput", "decoderbufs"};
+    if (plugin.data && !is_one_of(plugin, plugins, 2))
+        return ow_error_set(err, OW_ECONFIG, "plugin.name: \"%.*s\" is no plugin of Debezium", OW_PRINT(plugin));
+    if (plugin.data && !is_one_of(plugin, plugins, 1))
         ow_import_lose(in, "plugin.name", "its slot is of another plugin and cannot be read; name another slot");
     return 0;
 }
@@ -335,8 +258,10 @@ static void write_router(struct ow_import *in)
     struct ow_buf *to = &in->to->yaml;
     ow_buf_add_text(to, "    to:\n      broker: bus\n      debezium:\n");
     for (size_t i = 0; i < in->set_count; i++) {
+        /* an UPDATE that is skipped does not come to the router */
+        bool is_skipped = in->skips_updates && strcmp(in->set[i].name, "table.op.invalid.behavior") == 0;
         ow_buf_printf(to, "        %s: ", in->set[i].name);
-        write_literal(to, in->set[i].value);
+        write_literal(to, is_skipped ? OW_BYTES("warn") : in->set[i].value);
         ow_buf_add_char(to, '\n');
     }
     if (in->set_count == 0) {

@@ -308,7 +308,9 @@ static int parse_placement(struct ow_bytes item, struct ow_dbz_placement *ret, s
         if (colon)
             rest = (struct ow_bytes){colon + 1, rest.size - size - 1};
     }
-    if ((count != 2 && count != 3) || parts[0].size == 0 || parts[count - 1].size == 0)
+    while (count > 0 && parts[count - 1].size == 0)
+        count--;
+    if ((count != 2 && count != 3) || parts[0].size == 0)
         return no_placement(item, "must be column:placement or column:placement:alias", err);
     *ret = (struct ow_dbz_placement){.column = parts[0], .alias = parts[count == 3 ? 2 : 0]};
     if (is_same_word(parts[1], "header"))
@@ -338,6 +340,8 @@ static int check_names(const struct ow_debezium_options *options, const struct o
 static int parse_placements(struct ow_debezium_options *options, struct ow_error *err)
 {
     struct ow_bytes rest = ow_bytes_of(options->additional_placement);
+    while (rest.size > 0 && rest.data[rest.size - 1] == ',') /* Java's split() forgets them */
+        rest.size--;
     size_t commas = 0;
     for (size_t i = 0; i < rest.size; i++)
         commas += rest.data[i] == ',';
@@ -346,7 +350,7 @@ static int parse_placements(struct ow_debezium_options *options, struct ow_error
     options->placements = calloc(commas + 1, sizeof(*options->placements));
     if (!options->placements)
         return ow_error_set(err, OW_ENOMEM, "out of memory");
-    for (bool is_more = trimmed(rest).size > 0; is_more;) {
+    for (bool is_more = true; is_more;) {
         const char *comma = memchr(rest.data, ',', rest.size);
         struct ow_bytes item = trimmed((struct ow_bytes){rest.data, comma ? (size_t)(comma - rest.data) : rest.size});
         struct ow_dbz_placement *placement = &options->placements[options->placement_count];
@@ -368,6 +372,8 @@ static int check_converter(const struct ow_dbz_converter *converter, const char 
     if (converter->kind == OW_DBZ_CONVERTER_BINARY && converter->delegate == OW_DBZ_CONVERTER_BINARY)
         return ow_error_set(err, OW_ECONFIG,
                             "%s.converter.delegate.converter.type: the converter cannot be its own delegate", name);
+    if (converter->kind == OW_DBZ_CONVERTER_SIMPLE || converter->delegate == OW_DBZ_CONVERTER_SIMPLE)
+        return ow_error_set(err, OW_ECONFIG, "%s.converter: SimpleHeaderConverter writes headers only", name);
     return 0;
 }
 
@@ -380,5 +386,7 @@ int ow_debezium_options_check(struct ow_debezium_options *options, struct ow_err
         r = check_converter(&options->value, "value", err);
     if (r == 0 && options->route_by[0] == '\0')
         r = ow_error_set(err, OW_ECONFIG, "route.by.field: no column is named");
+    if (r == 0 && options->timestamp && options->timestamp[0] == '\0')
+        r = ow_error_set(err, OW_ECONFIG, "table.field.event.timestamp: no column is named");
     return r;
 }

@@ -58,6 +58,14 @@ static int64_t date_ms(const struct ow_dbz_schema *schema, const struct ow_dbz_v
     return schema->logic == OW_DBZ_CONNECT_DATE ? value->as.integer * 86400000 : value->as.integer;
 }
 
+/* Java writes where the bytes are in its memory; we write what they are. */
+static void add_java_address(struct ow_buf *to, struct ow_bytes bytes)
+{
+    ow_buf_add_text(to, bytes.size > 0 ? "[B@" : "[B@0");
+    for (size_t i = 0; i < bytes.size; i++)
+        ow_buf_printf(to, "%02x", (unsigned)(unsigned char)bytes.data[i]);
+}
+
 static void add_java_fields(struct ow_buf *to, const struct ow_dbz_schema *schema, const struct ow_dbz_value *value)
 {
     bool is_first = true;
@@ -71,13 +79,10 @@ static void add_java_fields(struct ow_buf *to, const struct ow_dbz_schema *schem
         is_first = false;
         ow_buf_add_bytes(to, schema->fields[i].name);
         ow_buf_add_char(to, '=');
-        if (schema->logic == OW_DBZ_VARIABLE_DECIMAL && schema->fields[i].schema->type == OW_DBZ_BYTES) {
-            ow_buf_add_text(to, "[B@");
-            for (size_t b = 0; b < item->as.bytes.size; b++)
-                ow_buf_printf(to, "%02x", (unsigned)(unsigned char)item->as.bytes.data[b]);
-        } else {
+        if (schema->logic == OW_DBZ_VARIABLE_DECIMAL && schema->fields[i].schema->type == OW_DBZ_BYTES)
+            add_java_address(to, item->as.bytes);
+        else
             ow_dbz_java_text(to, schema->fields[i].schema, item);
-        }
     }
     ow_buf_add_char(to, '}');
 }
@@ -104,6 +109,10 @@ void ow_dbz_java_text(struct ow_buf *to, const struct ow_dbz_schema *schema, con
         return;
     switch (schema ? schema->type : OW_DBZ_STRING) {
     case OW_DBZ_BYTES:
+        if (ow_bytes_is(schema->name, "io.debezium.data.Bits")) {
+            add_java_address(to, value->as.bytes);
+            return;
+        }
         ow_buf_printf(to, "java.nio.HeapByteBuffer[pos=0 lim=%zu cap=%zu]", value->as.bytes.size, value->as.bytes.size);
         return;
     case OW_DBZ_STRUCT:

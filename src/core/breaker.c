@@ -133,7 +133,7 @@ int ow_breaker_parse(struct ow_breaker *b, struct ow_bytes text, struct ow_error
     close_it(b);
     bool is_open = skip(&rest, "open ");
     if ((!is_open && !skip(&rest, "closed ")) || !skip(&rest, "opened=") || !take_number(&rest, UINT32_MAX, &opened) ||
-        !skip(&rest, " until=") || !take_number(&rest, INT64_MAX, &until) || rest.size > 0)
+        !skip(&rest, " until=") || !take_number(&rest, INT64_MAX - 1, &until) || rest.size > 0)
         return ow_error_set(err, OW_EINVALID, "not the state of a breaker");
     if (is_open && is_on(b)) {
         b->state = OW_BREAKER_OPEN;

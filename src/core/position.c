@@ -22,7 +22,7 @@ static bool parse_number(const char **s, const char *end, uint64_t *ret)
             __builtin_add_overflow(number, (uint64_t)(**s - '0'), &number))
             return false;
     *ret = number;
-    return *s > start;
+    return *s == start + 1 || (*s > start && *start != '0');
 }
 
 int ow_position_parse(struct ow_bytes text, struct ow_position *ret, struct ow_error *err)
@@ -31,7 +31,7 @@ int ow_position_parse(struct ow_bytes text, struct ow_position *ret, struct ow_e
     struct ow_position position = {0};
     bool is_good = text.size > 0 && parse_number(&s, end, &position.major);
     if (is_good && s < end)
-        is_good = *s++ == '/' && parse_number(&s, end, &position.minor) && s == end;
+        is_good = *s++ == '/' && parse_number(&s, end, &position.minor) && position.minor > 0 && s == end;
     if (!is_good)
         return ow_error_set(err, OW_EINVALID, "\"%.*s\" is not a position", OW_PRINT(text));
     *ret = position;

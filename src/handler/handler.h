@@ -55,7 +55,8 @@ struct ow_handler_ops {
 
     /* in_transaction: the effects of these tasks, in their order, in the transaction that is open on the store. 0: all
        of them are there. < 0: the transaction is of no use any more; *ret_failed is the index of the task that is to
-       blame and `outcome` what became of it, or *ret_failed is `count`: the store itself is in trouble (*err). */
+       blame and `outcome` what became of it, or *ret_failed is `count`: the store itself is in trouble (*err).
+       Nothing but the commit comes behind it, so that it may go along with the last statement. */
     int (*run)(struct ow_handler *handler, const struct ow_task *tasks, size_t count, size_t *ret_failed,
                struct ow_outcome *outcome, struct ow_error *err);
 

@@ -40,7 +40,7 @@ static int callback_run(struct ow_handler *handler, const struct ow_task *tasks,
     struct callback *c = self_of(handler);
     *ret_failed = count;
     /* The connection is the function's now: nothing of ours may be on its way. */
-    int r = c->store->ops->finish(c->store, NULL, err);
+    int r = c->store->ops->finish(c->store, false, NULL, err);
     for (size_t i = 0; r == 0 && i < count; i++) {
         *outcome = (struct ow_outcome){.token = tasks[i].token, .kind = OW_OUTCOME_DONE, .retry_after_ms = -1};
         r = c->options.handle(c->options.context, c->store, &tasks[i], outcome, err);

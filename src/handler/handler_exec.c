@@ -289,16 +289,11 @@ static bool read_some(int *fd, struct ow_buf *to, size_t max)
 /* One line of text that may be shown. */
 static void make_plain(struct ow_bytes from, char *to, size_t size)
 {
-    size_t n = 0;
-    for (size_t i = 0; i < from.size && n + 1 < size; i++)
-        to[n++] = (unsigned char)from.data[i] < 0x20 || from.data[i] == 0x7f ? ' ' : from.data[i];
-    if (n < from.size) /* not half a character */
-        while (n > 0 && ((unsigned char)to[n] & 0xc0) == 0x80)
-            n--;
+    size_t n = from.size < size ? from.size : size - 1;
+    for (size_t i = 0; i < n; i++)
+        to[i] = from.data[i] ? from.data[i] : ' ';
     to[n] = '\0';
-    if (!ow_utf8_is_valid((struct ow_bytes){to, n}))
-        for (size_t i = 0; i < n; i++)
-            to[i] = (unsigned char)to[i] >= 0x80 ? '?' : to[i];
+    ow_text_make_plain(to);
 }
 
 static void hear_errors(struct exec *h, bool is_last)

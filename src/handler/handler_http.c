@@ -33,6 +33,7 @@ enum {
     EVENTS_MAX = 64,
     BODY_MAX = 200,             /* of an answer: as much as goes into a reason */
     EVENTS_BYTES_MAX = 1 << 20, /* of an answer that is to be published */
+    ANSWER_MAX = 16 << 20,      /* of any: what is longer has no end */
     CONNECT_MS_MAX = 5000,
     KEEP_ALIVE_S = 60,
 };
@@ -42,7 +43,8 @@ struct call {
     struct curl_slist *headers;
     uint64_t token;
     char body[BODY_MAX + 1];
-    size_t body_size;
+    size_t body_size, answer_size;
+    bool has_header;          /* all of it, of the answer that counts */
     enum published published; /* what the body is, known with its first bytes */
     struct ow_buf events;     /* the body, if it is any; no more than EVENTS_BYTES_MAX + 1 */
     char error[CURL_ERROR_SIZE];
@@ -112,10 +114,21 @@ static enum published published_by(CURL *easy)
                                                                            : NOTHING;
 }
 
+/* An answer that ends within its header is none, whatever its first line says. */
+static size_t on_header(char *line, size_t size, size_t count, void *context)
+{
+    struct call *call = context;
+    call->has_header = size * count <= 2 && line[0] != 'H'; /* the empty line; behind hints comes another answer */
+    return size * count;
+}
+
 static size_t on_body(char *data, size_t size, size_t count, void *context)
 {
     struct call *call = context;
     size_t bytes = size * count, room = BODY_MAX - call->body_size, taken = bytes < room ? bytes : room;
+    call->answer_size += bytes;
+    if (call->answer_size > ANSWER_MAX)
+        return CURL_WRITEFUNC_ERROR;
     if (call->published == NOT_KNOWN)
         call->published = published_by(call->easy);
     if (call->published != NOTHING) {
@@ -250,6 +263,8 @@ static struct call *new_call(struct http *h)
     (void)curl_easy_setopt(call->easy, CURLOPT_USERAGENT, "onewrite/" OW_VERSION);
     (void)curl_easy_setopt(call->easy, CURLOPT_WRITEFUNCTION, on_body);
     (void)curl_easy_setopt(call->easy, CURLOPT_WRITEDATA, call);
+    (void)curl_easy_setopt(call->easy, CURLOPT_HEADERFUNCTION, on_header);
+    (void)curl_easy_setopt(call->easy, CURLOPT_HEADERDATA, call);
     (void)curl_easy_setopt(call->easy, CURLOPT_ERRORBUFFER, call->error);
     (void)curl_easy_setopt(call->easy, CURLOPT_PRIVATE, call);
     (void)curl_easy_setopt(call->easy, CURLOPT_MAXAGE_CONN, (long)KEEP_ALIVE_S);
@@ -281,7 +296,8 @@ static int http_start(struct ow_handler *handler, const struct ow_task *task, st
         h->idle = call->next;
     struct ow_bytes body = task->record->message.payload;
     call->token = task->token;
-    call->body_size = 0;
+    call->body_size = call->answer_size = 0;
+    call->has_header = false;
     call->published = NOT_KNOWN;
     call->error[0] = '\0';
     add_headers(h, call, task);
@@ -322,17 +338,14 @@ static const char *class_of(CURLcode code)
     }
 }
 
-/* The first line of the body, without what would spoil a log. */
+/* The first line of the body. */
 static void add_body(const struct call *call, char *to, size_t size)
 {
     size_t n = 0;
-    for (size_t i = 0; i < call->body_size && n + 1 < size && call->body[i] != '\n'; i++)
-        to[n++] = (unsigned char)call->body[i] < 0x20 || call->body[i] == 0x7f ? ' ' : call->body[i];
-    while (n > 0 && ((unsigned char)to[n - 1] & 0xc0) == 0x80) /* not half a character */
-        n--;
-    if (n > 0 && (unsigned char)to[n - 1] >= 0xc0)
-        n--;
+    for (; n < call->body_size && n + 1 < size && call->body[n] != '\n'; n++)
+        to[n] = call->body[n] ? call->body[n] : ' ';
     to[n] = '\0';
+    ow_text_make_plain(to);
 }
 
 static void judge_published(struct http *h, const struct call *call, struct ow_outcome *outcome)
@@ -362,16 +375,24 @@ static void judge_published(struct http *h, const struct call *call, struct ow_o
     (void)snprintf(outcome->reason, sizeof outcome->reason, "%.160s: %.330s", h->shown, why.text);
 }
 
+static const char *flaw_of(const struct call *call, CURLcode code)
+{
+    if (code == CURLE_OK)
+        return "its answer ends within its header";
+    if (call->answer_size > ANSWER_MAX)
+        return "its answer is longer than 16 MiB";
+    return call->error[0] ? call->error : curl_easy_strerror(code);
+}
+
 static void judge(struct http *h, const struct call *call, CURLcode code, struct ow_outcome *outcome)
 {
     long status = 0;
     curl_off_t retry_after = 0;
     char class[16], body[BODY_MAX + 1];
     *outcome = (struct ow_outcome){.token = call->token, .retry_after_ms = -1};
-    if (code != CURLE_OK) {
+    if (code != CURLE_OK || !call->has_header) {
         say(outcome, OW_OUTCOME_FAILED, true, class_of(code));
-        (void)snprintf(outcome->reason, sizeof outcome->reason, "%.180s: %.200s", h->shown,
-                       call->error[0] ? call->error : curl_easy_strerror(code));
+        (void)snprintf(outcome->reason, sizeof outcome->reason, "%.180s: %.200s", h->shown, flaw_of(call, code));
         return;
     }
     (void)curl_easy_getinfo(call->easy, CURLINFO_RESPONSE_CODE, &status);
@@ -382,7 +403,7 @@ static void judge(struct http *h, const struct call *call, CURLcode code, struct
         return;
     }
     (void)snprintf(class, sizeof class, "http %ld", status);
-    bool is_busy = status == 429 || (status >= 500 && status != 501 && status != 505);
+    bool is_busy = status == 429 || (status >= 500 && status <= 599 && status != 501 && status != 505);
     bool may_change = is_busy || status == 408 || status == 409 || status == 425;
     say(outcome, may_change ? OW_OUTCOME_FAILED : OW_OUTCOME_REFUSED, is_busy, class);
     if (may_change && curl_easy_getinfo(call->easy, CURLINFO_RETRY_AFTER, &retry_after) == CURLE_OK && retry_after > 0)

@@ -125,9 +125,9 @@ static int sql_run(struct ow_handler *handler, const struct ow_task *tasks, size
             failed = i;
         if (r == 0 && queued + s->count <= OW_STORE_QUEUE_MAX && i + 1 < count)
             continue;
-        int finished = s->store->ops->finish(s->store, &failure, err);
+        int finished = s->store->ops->finish(s->store, r == 0 && i + 1 == count, &failure, err);
         if (finished < 0) {
-            bool is_known = failure.index < queued && ow_error_class(finished) != OW_CLASS_RETRYABLE;
+            bool is_known = s->count > 0 && failure.index < queued && ow_error_class(finished) != OW_CLASS_RETRYABLE;
             *ret_failed = is_known ? first + failure.index / s->count : count;
             blame(outcome, failure.class, err);
             return finished;

@@ -65,6 +65,9 @@ struct ow_inbox_ops {
                      struct ow_error *err);
     /* In the transaction: into the outbox of the same store. */
     int (*publish)(struct ow_inbox *inbox, const struct ow_message *messages, size_t count, struct ow_error *err);
+    /* Writes what the inbox itself still has to: nothing but a handler's effects and commit() comes behind it. May be
+       left out; commit() does it then. */
+    int (*seal)(struct ow_inbox *inbox, struct ow_error *err);
     int (*commit)(struct ow_inbox *inbox, struct ow_error *err); /* a failed commit is rolled back */
     void (*rollback)(struct ow_inbox *inbox);                    /* harmless outside a transaction */
 

@@ -131,12 +131,18 @@ static void add_to_array(struct ow_buf *to, struct ow_bytes text)
 
 static void add_key_to_array(struct ow_buf *to, struct ow_bytes key)
 {
+    static const char digits[] = "0123456789abcdef";
     ow_buf_add_char(to, to->size == 0 ? '{' : ',');
-    ow_buf_add_text(to, key.data ? "\"\\\\x" : "NULL");
-    for (size_t i = 0; i < key.size; i++)
-        ow_buf_printf(to, "%02x", (unsigned char)key.data[i]);
-    if (key.data)
-        ow_buf_add_char(to, '"');
+    if (!key.data) {
+        ow_buf_add_text(to, "NULL");
+        return;
+    }
+    ow_buf_add_text(to, "\"\\\\x");
+    for (size_t i = 0; i < key.size; i++) {
+        ow_buf_add_char(to, digits[(unsigned char)key.data[i] >> 4]);
+        ow_buf_add_char(to, digits[(unsigned char)key.data[i] & 15]);
+    }
+    ow_buf_add_char(to, '"');
 }
 
 static void end_array(struct ow_buf *to)
@@ -276,7 +282,7 @@ static int inbox_begin(struct ow_inbox *inbox, struct ow_inbox_entry *entries, s
     in->letter_count = 0;
     for (size_t i = 0; i < count; i++)
         entries[i].state = OW_INBOX_NEW;
-    int r = in->store->ops->begin(in->store, OW_TRANSACTION_WRITE, err);
+    int r = in->store->ops->begin(in->store, OW_TRANSACTION_LATE, err);
     if (r == 0)
         r = claim(in, entries, count, err);
     for (size_t i = 0; r == 0 && i < count; i++)
@@ -295,8 +301,10 @@ static int inbox_begin(struct ow_inbox *inbox, struct ow_inbox_entry *entries, s
     return r;
 }
 
-static int drop_letters(struct ow_inbox_in_store *in, struct ow_error *err)
+/* The letters that were replayed. */
+static int inbox_seal(struct ow_inbox *inbox, struct ow_error *err)
 {
+    struct ow_inbox_in_store *in = ow_inbox_in_store(inbox);
     int r = 0;
     for (size_t i = 0; r == 0 && i < in->letter_count; i++) {
         struct ow_value values[] = {ow_inbox_consumer_value(in), ow_value_integer(in->letters[i])};
@@ -309,7 +317,7 @@ static int drop_letters(struct ow_inbox_in_store *in, struct ow_error *err)
 static int inbox_commit(struct ow_inbox *inbox, struct ow_error *err)
 {
     struct ow_inbox_in_store *in = ow_inbox_in_store(inbox);
-    int r = drop_letters(in, err);
+    int r = inbox_seal(inbox, err);
     if (r < 0) {
         inbox_rollback(inbox);
         return r;
@@ -483,6 +491,7 @@ static const struct ow_inbox_ops inbox_ops = {
     .begin = inbox_begin,
     .set_aside = ow_inbox_set_aside,
     .publish = inbox_publish,
+    .seal = inbox_seal,
     .commit = inbox_commit,
     .rollback = inbox_rollback,
     .next_queued = ow_inbox_next_queued,

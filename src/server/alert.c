@@ -25,6 +25,8 @@ struct watch {
 struct ow_alerts {
     const struct ow_config *config;
     struct ow_board *board;
+    struct ow_alert_memory *memory;
+    bool memory_has_failed;
     struct watch *first;
     char host[256];
     bool has_looked;
@@ -36,28 +38,69 @@ struct ow_alerts {
     pthread_cond_t stopped;
 };
 
+static struct watch *new_watch(struct ow_alerts *a, size_t alert, enum ow_work_kind kind, struct ow_bytes name)
+{
+    struct watch *w = calloc(1, sizeof *w);
+    if (!w || !(w->name = ow_bytes_text(name))) {
+        free(w);
+        return NULL;
+    }
+    w->alert = alert;
+    w->kind = kind;
+    w->state.minute = -1;
+    w->state.watched_ms = ow_clock_monotonic_ms();
+    w->next = a->first;
+    a->first = w;
+    return w;
+}
+
 static struct watch *watch_of(struct ow_alerts *a, size_t alert, const struct ow_board_line *line, bool *ret_is_new)
 {
     *ret_is_new = false;
     for (struct watch *w = a->first; w; w = w->next)
         if (w->alert == alert && w->kind == line->kind && strcmp(w->name, line->name) == 0)
             return w;
-    struct watch *w = calloc(1, sizeof *w);
-    if (!w || !(w->name = strdup(line->name))) {
-        free(w);
+    struct watch *w = new_watch(a, alert, line->kind, ow_bytes_of(line->name));
+    if (!w)
         return NULL;
-    }
-    w->alert = alert;
-    w->kind = line->kind;
-    w->state.minute = -1;
-    w->state.watched_ms = ow_clock_monotonic_ms();
-    /* Nobody knows what an earlier process has told; of PagerDuty that can be put right at no cost. */
-    w->state.told = a->config->alerts[alert].routing_key ? OW_ALERT_TOLD_MAYBE : OW_ALERT_TOLD_NOTHING;
-    w->next = a->first;
-    a->first = w;
+    /* Without a memory nobody knows what an earlier process has told; of PagerDuty that can be put right at no cost. */
+    if (!a->memory->path && a->config->alerts[alert].routing_key)
+        w->state.told = OW_ALERT_TOLD_MAYBE;
     *ret_is_new = a->has_looked;
     return w;
 }
+
+/* --- what was told ------------------------------------------------------------------------------------------- */
+
+/* Of an alert that is not there any more nobody can be told anything. */
+static void recall(struct ow_alerts *a)
+{
+    struct ow_bytes rest = ow_buf_bytes(&a->memory->told);
+    struct ow_alert_told told;
+    while (ow_alert_memory_next(&rest, &told))
+        for (size_t i = 0; i < a->config->alert_count; i++) {
+            struct watch *w = ow_bytes_is(told.alert, a->config->alerts[i].name) ? new_watch(a, i, told.kind, told.name)
+                                                                                 : NULL;
+            if (w)
+                w->state.told = OW_ALERT_TOLD_BEFORE;
+        }
+}
+
+static void remember(struct ow_alerts *a)
+{
+    struct ow_error err = {0};
+    ow_buf_clear(&a->memory->told);
+    for (const struct watch *w = a->first; w; w = w->next)
+        if (w->state.told == OW_ALERT_TOLD_BEGIN || w->state.told == OW_ALERT_TOLD_BEFORE)
+            ow_alert_memory_add(a->memory, a->config->alerts[w->alert].name, w->kind, w->name);
+    bool has_failed = ow_alert_memory_save(a->memory, &err) < 0;
+    if (has_failed && !a->memory_has_failed)
+        ow_log(OW_LOG_WARN, "cannot keep what alerts were told; after a restart they may be told again", "error",
+               err.text, NULL);
+    a->memory_has_failed = has_failed;
+}
+
+/* --- telling -------------------------------------------------------------------------------------------------- */
 
 static void judge(struct ow_alerts *a, struct watch *w, bool holds)
 {
@@ -87,6 +130,8 @@ static void judge(struct ow_alerts *a, struct watch *w, bool holds)
         ow_log(OW_LOG_INFO, due == OW_ALERT_BEGIN ? "alert" : "alert is over", "alert", alert->name, news.kind, w->name,
                "when", alert->when, NULL);
     ow_alert_was_told(&w->state, due, r == 0, ow_clock_monotonic_ms());
+    if (r == 0)
+        remember(a);
 }
 
 /* What it does not tell then it does not have. */
@@ -107,7 +152,7 @@ static void look_at(struct ow_alerts *a, size_t i, const struct ow_board_line *l
     int64_t value = ow_alert_value(&alert->rule, line, is_new, &w->state, ow_clock_monotonic_ms(), ow_clock_wall_ms());
     w->is_there = true;
     if (value == INT64_MIN && !is_settled(line)) {
-        if (w->state.holds || w->state.told != OW_ALERT_TOLD_MAYBE)
+        if (w->state.holds || w->state.told == OW_ALERT_TOLD_BEGIN)
             judge(a, w, w->state.holds); /* not known just now: what was so is so, as far as anybody can tell */
         return;
     }
@@ -151,11 +196,11 @@ static void *alerts_main(void *context)
     return NULL;
 }
 
-int ow_alerts_start(const struct ow_config *config, struct ow_board *board, struct ow_alerts **ret,
-                    struct ow_error *err)
+int ow_alerts_start(const struct ow_config *config, struct ow_board *board, struct ow_alert_memory *memory,
+                    struct ow_alerts **ret, struct ow_error *err)
 {
 #if !OW_WITH_HTTP
-    (void)config, (void)board, (void)ret;
+    (void)config, (void)board, (void)memory, (void)ret;
     return ow_error_set(err, OW_EUNSUPPORTED, "this onewrite was built without libcurl");
 #endif
     struct ow_alerts *a = calloc(1, sizeof *a);
@@ -164,6 +209,8 @@ int ow_alerts_start(const struct ow_config *config, struct ow_board *board, stru
     pthread_condattr_t monotonic;
     a->config = config;
     a->board = board;
+    a->memory = memory;
+    recall(a);
     (void)gethostname(a->host, sizeof a->host - 1);
     (void)pthread_mutex_init(&a->lock, NULL);
     (void)pthread_condattr_init(&monotonic);

@@ -2,8 +2,8 @@
 /*
  * Alerts: rules over the board, looked at once a second by a thread of its own, which tells a webhook or PagerDuty when
  * one begins and when it is over. What cannot be told is told later; an alert that is over before it could be told is
- * not told at all. The key of an alert is the same at each start, so that its receiver knows it again:
- * onewrite:HOST:ALERT:PIPELINE.
+ * not told at all. What was told is remembered over a reload and, where there is a folder for it, over a restart. The
+ * key of an alert is the same at each start, so that its receiver knows it again: onewrite:HOST:ALERT:PIPELINE.
  */
 #ifndef OW_SERVER_ALERT_H
 #define OW_SERVER_ALERT_H
@@ -18,7 +18,12 @@ struct ow_alert_rule;
 
 /* --- one alert of one pipeline; pure (alert_state.c) ------------------------------------------------------------- */
 
-enum ow_alert_told { OW_ALERT_TOLD_NOTHING, OW_ALERT_TOLD_MAYBE, OW_ALERT_TOLD_BEGIN };
+enum ow_alert_has_told {
+    OW_ALERT_TOLD_NOTHING,
+    OW_ALERT_TOLD_MAYBE,  /* by an earlier process that nothing is known of */
+    OW_ALERT_TOLD_BEFORE, /* by an earlier process, or before a reload, as is remembered */
+    OW_ALERT_TOLD_BEGIN,
+};
 enum ow_alert_due { OW_ALERT_NOTHING, OW_ALERT_BEGIN, OW_ALERT_END };
 
 enum {
@@ -29,9 +34,9 @@ enum {
 struct ow_alert_state {
     int64_t watched_ms; /* monotonic: since when it is looked at */
     bool holds, is_firing;
-    int64_t since_ms;                /* monotonic: when it began to hold */
-    int64_t since_wall_ms;           /* the same for people */
-    enum ow_alert_told told;         /* MAYBE: by an earlier process */
+    int64_t since_ms;      /* monotonic: when it began to hold */
+    int64_t since_wall_ms; /* the same for people */
+    enum ow_alert_has_told told;
     int64_t told_ms, due_ms;         /* when; and before when it is not tried again */
     uint32_t failures;               /* to tell it, in a row */
     int64_t value;                   /* the last */
@@ -66,10 +71,28 @@ int ow_alert_tell(const struct ow_alert_news *news, const atomic_bool *is_stoppi
 /* --- all of them (alert.c)
  * --------------------------------------------------------------------------------------------- */
 
+/* --- what was told and is not over (alert_memory.c) --------------------------------------------------------- */
+
+struct ow_alert_memory {
+    struct ow_buf told; /* a line each: alert, kind and name of the pipeline, with tabs between */
+    char *path;         /* of the file that has it; NULL: nobody else knows */
+};
+struct ow_alert_told {
+    struct ow_bytes alert, name;
+    enum ow_work_kind kind;
+};
+/* From now on it is kept in the file "alerts" of this folder; what is there is read. */
+int ow_alert_memory_load(struct ow_alert_memory *memory, const char *folder, struct ow_error *err) OW_MUST_CHECK;
+/* The next of `rest`, which begins as memory->told; lines that are none are passed over. */
+bool ow_alert_memory_next(struct ow_bytes *rest, struct ow_alert_told *ret);
+void ow_alert_memory_add(struct ow_alert_memory *memory, const char *alert, enum ow_work_kind kind, const char *name);
+int ow_alert_memory_save(const struct ow_alert_memory *memory, struct ow_error *err) OW_MUST_CHECK;
+void ow_alert_memory_done(struct ow_alert_memory *memory);
+
 struct ow_alerts;
-/* Configuration and board must outlive it. OW_EUNSUPPORTED: a build without libcurl. */
-int ow_alerts_start(const struct ow_config *config, struct ow_board *board, struct ow_alerts **ret,
-                    struct ow_error *err) OW_MUST_CHECK;
+/* All three must outlive it; the memory is its own until it is stopped. OW_EUNSUPPORTED: a build without libcurl. */
+int ow_alerts_start(const struct ow_config *config, struct ow_board *board, struct ow_alert_memory *memory,
+                    struct ow_alerts **ret, struct ow_error *err) OW_MUST_CHECK;
 void ow_alerts_stop(struct ow_alerts *alerts); /* NULL is allowed */
 
 #endif

@@ -109,9 +109,14 @@ enum ow_alert_due ow_alert_judge(const struct ow_config_alert *alert, bool holds
         return OW_ALERT_NOTHING;
     bool is_to_repeat = alert->repeat_ms > 0 && s->told == OW_ALERT_TOLD_BEGIN &&
                         now_ms - s->told_ms >= alert->repeat_ms;
+    if (s->is_firing && s->told == OW_ALERT_TOLD_BEFORE) {
+        s->told = OW_ALERT_TOLD_BEGIN;
+        s->told_ms = now_ms;
+    }
     if (s->is_firing)
         return s->told != OW_ALERT_TOLD_BEGIN || is_to_repeat ? OW_ALERT_BEGIN : OW_ALERT_NOTHING;
-    if (s->told == OW_ALERT_TOLD_MAYBE && now_ms < s->watched_ms + OW_ALERT_SETTLE_MS)
+    if ((s->told == OW_ALERT_TOLD_MAYBE || s->told == OW_ALERT_TOLD_BEFORE) &&
+        now_ms < s->watched_ms + OW_ALERT_SETTLE_MS)
         return OW_ALERT_NOTHING;
     return !holds && s->told != OW_ALERT_TOLD_NOTHING ? OW_ALERT_END : OW_ALERT_NOTHING;
 }

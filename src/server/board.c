@@ -58,7 +58,7 @@ int64_t ow_board_lag(const struct ow_board_line *line)
 
 int64_t ow_board_retained(const struct ow_board_line *line)
 {
-    return line->now.retained_bytes >= 0 ? line->now.retained_bytes : line->backlog.retained_bytes;
+    return line->backlog.retained_bytes >= 0 ? line->backlog.retained_bytes : line->now.retained_bytes;
 }
 
 int64_t ow_board_behind_since(const struct ow_board_line *line)
@@ -145,6 +145,7 @@ int ow_board_add(struct ow_board *board, enum ow_work_kind kind, const char *nam
                                  .name = (char *)name,
                                  .from = (char *)from,
                                  .to = (char *)to,
+                                 .now.retained_bytes = -1,
                                  .backlog = {-1, -1, -1, -1},
                                  .letters = -1};
     if (!desk || !line_copy(&desk->line, &line)) {

@@ -125,8 +125,8 @@ int ow_board_read(struct ow_board *board, struct ow_board_view *ret, struct ow_e
 void ow_board_view_done(struct ow_board_view *view);
 /* The sum of what is known of its partitions; -1: nothing is known. */
 int64_t ow_board_lag(const struct ow_board_line *line);
-/* Of a relay, the log that its database keeps for it: as it tells itself or, while it does not, as was asked; -1: not
-   known, or there is none. */
+/* Of a relay, the log that its database keeps for it: as was asked, for a relay that is held up by a broker may have
+   looked long ago, or else as it tells itself; -1: not known, or there is none. */
 int64_t ow_board_retained(const struct ow_board_line *line);
 /* Since when the record is there that waits longest in any of them, wall clock; 0: there is none; -1: nothing is known.
  */

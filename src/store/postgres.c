@@ -6,51 +6,23 @@
  * asks again at once).
  */
 #include <inttypes.h>
-#include <libpq-fe.h>
 #include <stdio.h>
 #include <stdlib.h>
 
 #include "base/units.h"
-#include "store/postgres.h"
+#include "store/postgres_private.h"
 
 enum {
     PARAMETERS_MAX = 64,
     LOOK_MS_MIN = 1,
     LOOK_MS_MAX = 100,
-    GRACE_MS = 5000,
     LOCK_CLASS = 0x6f776c6b, /* "owlk": the first half of our advisory locks */
 };
 
 /* Types of the server, as numbered in pg_type.dat. */
 enum { OID_BOOL = 16, OID_BYTEA = 17, OID_INT8 = 20, OID_INT2 = 21, OID_INT4 = 23, OID_FLOAT4 = 700, OID_FLOAT8 = 701 };
 
-struct ow_statement {
-    struct ow_postgres *store;
-    char name[32];
-    struct ow_buf scratch; /* parameters as text; then bytea decoded, of the row shown last */
-    PGresult *row;
-    struct ow_statement *next;
-};
-
-struct ow_postgres {
-    struct ow_store base;
-    PGconn *conn;
-    char *shown;
-    int32_t timeout_ms;
-    struct ow_statement *statements, *running;
-    uint64_t next_name;
-    size_t queued;
-    int64_t changes;
-    int64_t look_ms, next_look_ms;
-    bool has_lock;
-};
-
 static const struct ow_store_ops postgres_ops;
-
-static struct ow_postgres *self_of(struct ow_store *store)
-{
-    return (struct ow_postgres *)store;
-}
 
 /* --- statements -------------------------------------------------------------------------------------- */
 
@@ -62,10 +34,13 @@ static void postgres_stop(struct ow_statement *statement)
     if (s->running != statement)
         return;
     s->running = NULL;
-    ow_postgres_drain(s->conn, s->timeout_ms + GRACE_MS);
+    if (s->is_piped)
+        ow_postgres_leave_pipeline(s);
+    else
+        ow_postgres_drain(s->conn, s->timeout_ms + OW_POSTGRES_GRACE_MS);
 }
 
-static void stop_running(struct ow_postgres *s)
+void ow_postgres_stop_running(struct ow_postgres *s)
 {
     if (s->running)
         postgres_stop(s->running);
@@ -75,24 +50,24 @@ static void stop_running(struct ow_postgres *s)
 static int take_result(struct ow_postgres *s, bool was_sent, struct ow_error *err)
 {
     PGresult *result = NULL;
-    int r = was_sent ? ow_postgres_result(s->conn, s->shown, s->timeout_ms + GRACE_MS, &result, err)
+    int r = was_sent ? ow_postgres_result(s->conn, s->shown, s->timeout_ms + OW_POSTGRES_GRACE_MS, &result, err)
                      : ow_postgres_fail(s->conn, NULL, s->shown, err);
     if (r < 0)
         return r;
     ExecStatusType status = result ? PQresultStatus(result) : PGRES_FATAL_ERROR;
     r = status == PGRES_COMMAND_OK || status == PGRES_TUPLES_OK ? 0 : ow_postgres_fail(s->conn, result, s->shown, err);
     PQclear(result);
-    ow_postgres_drain(s->conn, GRACE_MS);
+    ow_postgres_drain(s->conn, OW_POSTGRES_GRACE_MS);
     return r;
 }
 
-static int postgres_prepare(struct ow_store *store, const char *sql, struct ow_statement **ret, struct ow_error *err)
+int ow_postgres_prepare(struct ow_store *store, const char *sql, struct ow_statement **ret, struct ow_error *err)
 {
-    struct ow_postgres *s = self_of(store);
+    struct ow_postgres *s = ow_postgres_self(store);
     struct ow_statement *statement = calloc(1, sizeof *statement);
     if (!statement)
         return ow_error_set(err, OW_ENOMEM, "out of memory");
-    stop_running(s);
+    ow_postgres_stop_running(s);
     (void)snprintf(statement->name, sizeof statement->name, "onewrite_%" PRIu64, ++s->next_name);
     int r = take_result(s, PQsendPrepare(s->conn, statement->name, sql, 0, NULL), err);
     if (r < 0) {
@@ -118,7 +93,7 @@ static void add_text(struct ow_buf *to, const struct ow_value *v)
 }
 
 /* Text must end in NUL for libpq, so that it is copied; bytes go as they are. */
-static int send(struct ow_statement *statement, const struct ow_value *values, size_t count, struct ow_error *err)
+int ow_postgres_send(struct ow_statement *statement, const struct ow_value *values, size_t count, struct ow_error *err)
 {
     struct ow_postgres *s = statement->store;
     const char *texts[PARAMETERS_MAX];
@@ -155,86 +130,17 @@ static int postgres_start(struct ow_statement *statement, const struct ow_value 
                           struct ow_error *err)
 {
     struct ow_postgres *s = statement->store;
-    stop_running(s);
-    int r = send(statement, values, count, err);
-    if (r == 0 && !PQsetSingleRowMode(s->conn))
-        r = ow_postgres_fail(s->conn, NULL, s->shown, err);
-    if (r == 0)
-        s->running = statement;
-    return r;
-}
-
-/* --- the pipeline ------------------------------------------------------------------------------------- */
-
-static int postgres_queue(struct ow_statement *statement, const struct ow_value *values, size_t count,
-                          struct ow_error *err)
-{
-    struct ow_postgres *s = statement->store;
-    if (s->queued >= OW_STORE_QUEUE_MAX)
-        return ow_error_set(err, OW_EINTERNAL, "more than %d statements queued", OW_STORE_QUEUE_MAX);
-    if (s->queued == 0) {
-        stop_running(s);
-        if (!PQenterPipelineMode(s->conn))
-            return ow_postgres_fail(s->conn, NULL, s->shown, err);
-    }
-    int r = send(statement, values, count, err);
-    s->queued += r == 0;
-    if (s->queued == 0)
-        (void)PQexitPipelineMode(s->conn);
-    return r;
-}
-
-/* The result of one of them, and the NULL behind it. The first failure stays. */
-static int take_queued(struct ow_postgres *s, struct ow_store_failure *failure, bool *ret_is_sync, struct ow_error *err)
-{
-    PGresult *result = NULL, *end = NULL;
-    int r = ow_postgres_result(s->conn, s->shown, s->timeout_ms + GRACE_MS, &result, err);
+    ow_postgres_stop_running(s);
+    int r = s->begins ? ow_postgres_send_behind_begin(statement, values, count, err)
+                      : ow_postgres_send(statement, values, count, err);
     if (r < 0)
         return r;
-    ExecStatusType status = result ? PQresultStatus(result) : PGRES_FATAL_ERROR;
-    *ret_is_sync = status == PGRES_PIPELINE_SYNC;
-    if (status == PGRES_FATAL_ERROR) {
-        const char *state = result ? PQresultErrorField(result, PG_DIAG_SQLSTATE) : NULL;
-        (void)snprintf(failure->class, sizeof failure->class, "%s", state ? state : "");
-        r = ow_postgres_fail(s->conn, result, s->shown, err);
-    }
-    PQclear(result);
-    if (!*ret_is_sync && PQstatus(s->conn) == CONNECTION_OK) {
-        struct ow_error ignored;
-        if (ow_postgres_result(s->conn, s->shown, GRACE_MS, &end, &ignored) == 0)
-            PQclear(end);
-    }
-    return r;
-}
-
-static int postgres_finish(struct ow_store *store, struct ow_store_failure *failure, struct ow_error *err)
-{
-    struct ow_postgres *s = self_of(store);
-    struct ow_store_failure unwanted;
-    struct ow_error end = {0}, later;
-    bool is_sync = false;
-    size_t count = s->queued;
-    failure = failure ? failure : &unwanted;
-    *failure = (struct ow_store_failure){.index = count};
-    if (count == 0)
+    s->running = statement;
+    if (PQsetSingleRowMode(s->conn))
         return 0;
-    s->queued = 0;
-    if (!PQpipelineSync(s->conn))
-        return ow_postgres_fail(s->conn, NULL, s->shown, err);
-    for (size_t i = 0; !is_sync && i <= count; i++) {
-        struct ow_store_failure this = {0};
-        int r = take_queued(s, &this, &is_sync, end.code < 0 ? &later : &end);
-        if (r < 0 && failure->index == count && i < count) {
-            *failure = this;
-            failure->index = i;
-        }
-        if (PQstatus(s->conn) != CONNECTION_OK) {
-            failure->index = count;
-            break;
-        }
-    }
-    (void)PQexitPipelineMode(s->conn);
-    return end.code < 0 ? ow_error_set(err, end.code, "%s", end.text) : 0;
+    r = ow_postgres_fail(s->conn, NULL, s->shown, err);
+    postgres_stop(statement);
+    return r;
 }
 
 /* --- rows ----------------------------------------------------------------------------------------------- */
@@ -304,9 +210,11 @@ static int postgres_row(struct ow_statement *statement, struct ow_value *columns
         return ow_error_set(err, OW_EINTERNAL, "a row was asked of a statement that does not run");
     PQclear(statement->row);
     statement->row = NULL;
-    int r = ow_postgres_result(s->conn, s->shown, s->timeout_ms + GRACE_MS, &statement->row, err);
+    int r = ow_postgres_result(s->conn, s->shown, s->timeout_ms + OW_POSTGRES_GRACE_MS, &statement->row, err);
     if (r < 0) {
         s->running = NULL;
+        if (s->is_piped)
+            ow_postgres_leave_pipeline(s);
         return r;
     }
     switch (statement->row ? PQresultStatus(statement->row) : PGRES_COMMAND_OK) {
@@ -345,61 +253,16 @@ static void postgres_discard(struct ow_statement *statement)
     free(statement);
 }
 
-static int postgres_script(struct ow_store *store, const char *sql, struct ow_error *err)
-{
-    struct ow_postgres *s = self_of(store);
-    PGresult *result = NULL;
-    stop_running(s);
-    int r = ow_postgres_query(s->conn, s->shown, sql, &result, err);
-    PQclear(result);
-    return r;
-}
-
-/* --- transactions ------------------------------------------------------------------------------------ */
-
-static int postgres_begin(struct ow_store *store, enum ow_transaction kind, struct ow_error *err)
-{
-    return postgres_script(
-        store, kind == OW_TRANSACTION_WRITE ? "BEGIN" : "BEGIN TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY",
-        err);
-}
-
-static void postgres_rollback(struct ow_store *store)
-{
-    struct ow_postgres *s = self_of(store);
-    struct ow_error ignored;
-    stop_running(s);
-    if (PQstatus(s->conn) == CONNECTION_OK && PQtransactionStatus(s->conn) != PQTRANS_IDLE &&
-        postgres_script(store, "ROLLBACK", &ignored) < 0) {
-        /* The connection is lost, and the transaction with it. */
-    }
-}
-
-static int postgres_commit(struct ow_store *store, struct ow_error *err)
-{
-    struct ow_postgres *s = self_of(store);
-    stop_running(s);
-    /* COMMIT of a transaction that failed is answered by "ROLLBACK", which is no error to the server. */
-    if (PQtransactionStatus(s->conn) == PQTRANS_INERROR) {
-        postgres_rollback(store);
-        return ow_error_set(err, OW_EINVALID, "%s: the transaction had failed before its commit", s->shown);
-    }
-    int r = postgres_script(store, "COMMIT", err);
-    if (r < 0)
-        postgres_rollback(store);
-    return r;
-}
-
 static int64_t postgres_changes(struct ow_store *store)
 {
-    return self_of(store)->changes;
+    return ow_postgres_self(store)->changes;
 }
 
 /* --- the rest ------------------------------------------------------------------------------------------ */
 
 static int postgres_has_changed(struct ow_store *store, struct ow_error *err)
 {
-    struct ow_postgres *s = self_of(store);
+    struct ow_postgres *s = ow_postgres_self(store);
     (void)err;
     int64_t now = ow_clock_monotonic_ms();
     bool is_hurried = now < s->next_look_ms; /* asked before its time: something was going on */
@@ -410,7 +273,7 @@ static int postgres_has_changed(struct ow_store *store, struct ow_error *err)
 
 static void postgres_wait(struct ow_store *store, struct ow_wait *wait)
 {
-    ow_wait_until(wait, self_of(store)->next_look_ms);
+    ow_wait_until(wait, ow_postgres_self(store)->next_look_ms);
 }
 
 static void postgres_tidy(struct ow_store *store)
@@ -421,12 +284,12 @@ static void postgres_tidy(struct ow_store *store)
 /* A lock of the session: the server gives it up when the connection ends. */
 static int postgres_lock(struct ow_store *store, struct ow_error *err)
 {
-    struct ow_postgres *s = self_of(store);
+    struct ow_postgres *s = ow_postgres_self(store);
     PGresult *result = NULL;
     char sql[80];
     if (s->has_lock)
         return 0;
-    stop_running(s);
+    ow_postgres_stop_running(s);
     (void)snprintf(sql, sizeof sql, "SELECT pg_try_advisory_lock(%d, 0)", LOCK_CLASS);
     int r = ow_postgres_query(s->conn, s->shown, sql, &result, err);
     if (r == 0)
@@ -441,7 +304,7 @@ static void postgres_close(struct ow_store *store)
 {
     if (!store)
         return;
-    struct ow_postgres *s = self_of(store);
+    struct ow_postgres *s = ow_postgres_self(store);
     while (s->statements) {
         struct ow_statement *statement = s->statements;
         s->statements = statement->next;
@@ -475,22 +338,22 @@ int ow_postgres_open(const struct ow_postgres_options *options, struct ow_store 
 
 PGconn *ow_postgres_connection(struct ow_store *store)
 {
-    return self_of(store)->conn;
+    return ow_postgres_self(store)->conn;
 }
 
 static const struct ow_store_ops postgres_ops = {
     .name = "postgres",
-    .prepare = postgres_prepare,
+    .prepare = ow_postgres_prepare,
     .start = postgres_start,
     .row = postgres_row,
     .stop = postgres_stop,
     .discard = postgres_discard,
-    .queue = postgres_queue,
-    .finish = postgres_finish,
-    .script = postgres_script,
-    .begin = postgres_begin,
-    .commit = postgres_commit,
-    .rollback = postgres_rollback,
+    .queue = ow_postgres_queue,
+    .finish = ow_postgres_finish,
+    .script = ow_postgres_script,
+    .begin = ow_postgres_begin,
+    .commit = ow_postgres_commit,
+    .rollback = ow_postgres_rollback,
     .changes = postgres_changes,
     .has_changed = postgres_has_changed,
     .wait = postgres_wait,

@@ -414,7 +414,7 @@ static int wait_for_socket(PGconn *conn, const char *shown, short events, int64_
 
 int ow_postgres_result(PGconn *conn, const char *shown, int64_t timeout_ms, PGresult **ret, struct ow_error *err)
 {
-    int64_t deadline_ms = ow_clock_monotonic_ms() + timeout_ms;
+    int64_t deadline_ms = 0; /* most answers are here already, and need no clock */
     for (;;) {
         int unsent = PQflush(conn);
         if (unsent < 0)
@@ -423,6 +423,7 @@ int ow_postgres_result(PGconn *conn, const char *shown, int64_t timeout_ms, PGre
             *ret = PQgetResult(conn);
             return 0;
         }
+        deadline_ms = deadline_ms ? deadline_ms : ow_clock_monotonic_ms() + timeout_ms;
         int r = wait_for_socket(conn, shown, (short)(unsent ? POLLIN | POLLOUT : POLLIN), deadline_ms, err);
         if (r < 0)
             return r;

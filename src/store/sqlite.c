@@ -190,10 +190,11 @@ static int sqlite_queue(struct ow_statement *statement, const struct ow_value *v
     return 0;
 }
 
-static int sqlite_finish(struct ow_store *store, struct ow_store_failure *failure, struct ow_error *err)
+static int sqlite_finish(struct ow_store *store, bool is_last, struct ow_store_failure *failure, struct ow_error *err)
 {
     struct ow_sqlite *s = ow_sqlite_of(store);
     struct ow_error end = s->queue_error;
+    (void)is_last; /* there is no round trip to be saved */
     if (failure) {
         *failure = (struct ow_store_failure){.index = s->queued};
         (void)snprintf(failure->class, sizeof failure->class, "%s", end.code < 0 ? s->queue_class : "");
@@ -224,7 +225,7 @@ static void sqlite_rollback(struct ow_store *store)
 static int sqlite_begin(struct ow_store *store, enum ow_transaction kind, struct ow_error *err)
 {
     struct ow_sqlite *s = ow_sqlite_of(store);
-    return ow_store_run(store, kind == OW_TRANSACTION_WRITE ? s->begin_write : s->begin_read, NULL, 0, err);
+    return ow_store_run(store, kind == OW_TRANSACTION_READ ? s->begin_read : s->begin_write, NULL, 0, err);
 }
 
 static int sqlite_commit(struct ow_store *store, struct ow_error *err)

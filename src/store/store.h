@@ -46,7 +46,11 @@ static inline struct ow_value ow_value_blob(struct ow_bytes bytes)
 struct ow_store;
 struct ow_statement; /* prepared; belongs to its store */
 
-enum ow_transaction { OW_TRANSACTION_READ, OW_TRANSACTION_WRITE };
+enum ow_transaction {
+    OW_TRANSACTION_READ,
+    OW_TRANSACTION_WRITE,
+    OW_TRANSACTION_LATE, /* to write; PostgreSQL is told with the first statement, and what is wrong comes out there */
+};
 
 enum { OW_STORE_QUEUE_MAX = 1000 };
 
@@ -73,9 +77,11 @@ struct ow_store_ops {
        the first and finish() nothing else may be asked of the store. OW_EINVALID, OW_ETOOBIG: a value cannot be stored;
        what was queued before stands. */
     int (*queue)(struct ow_statement *statement, const struct ow_value *values, size_t count, struct ow_error *err);
-    /* Waits for what was queued. < 0: a statement failed, those behind it were not run, and an open transaction is of
-       no use any more. `failure` may be NULL. */
-    int (*finish)(struct ow_store *store, struct ow_store_failure *failure, struct ow_error *err);
+    /* Waits for what was queued; a LATE transaction has begun then, even if nothing was. < 0: a statement failed, those
+       behind it were not run, and an open transaction is of no use any more. `failure` may be NULL. `is_last`: nothing
+       but commit() comes behind it, so that in a LATE transaction of PostgreSQL the commit goes along; commit() is
+       called all the same, and says how it went. */
+    int (*finish)(struct ow_store *store, bool is_last, struct ow_store_failure *failure, struct ow_error *err);
 
     /* Runs a script of several statements that take no parameters and whose rows nobody wants. */
     int (*script)(struct ow_store *store, const char *sql, struct ow_error *err);

@@ -3,23 +3,12 @@
  * Any bytes as a configuration, in a world of its own: no environment, no file. What is accepted is
  * complete and within its bounds; what is refused says why, in lines, and never with the value of SECRET.
  */
-#include <stdio.h>
-#include <stdlib.h>
+#include "fuzz.h"
 
 #include "config/config.h"
 #include "core/route.h"
 
 #define SECRET "kept/to:our?selves"
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
-static void must(bool holds, const char *what)
-{
-    if (!holds) {
-        (void)fprintf(stderr, "does not hold: %s\n", what);
-        abort();
-    }
-}
 
 static const char *get_variable(void *context, const char *name)
 {

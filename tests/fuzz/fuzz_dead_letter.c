@@ -4,45 +4,18 @@
  * more in each form, the place and the reason of the last failure are found again; sent back, nothing of the user's is
  * lost.
  */
-#include <stdio.h>
-#include <stdlib.h>
+#include "fuzz.h"
 
 #include "codec/dead_letter_headers.h"
 
 enum { HEADERS_MAX = 64 };
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
-static void must(bool holds, const char *what)
-{
-    if (!holds) {
-        (void)fprintf(stderr, "does not hold: %s\n", what);
-        abort();
-    }
-}
-
-static size_t split(struct ow_bytes text, struct ow_header *to)
-{
-    size_t count = 0;
-    while (text.size > 0 && count < HEADERS_MAX) {
-        const char *end = memchr(text.data, '\n', text.size);
-        size_t length = end ? (size_t)(end - text.data) : text.size;
-        const char *equals = memchr(text.data, '=', length);
-        size_t name = equals ? (size_t)(equals - text.data) : length;
-        to[count++] = (struct ow_header){{text.data, name},
-                                         equals ? (struct ow_bytes){equals + 1, length - name - 1} : OW_NULL_BYTES};
-        length += end != NULL;
-        text = (struct ow_bytes){text.data + length, text.size - length};
-    }
-    return count;
-}
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     struct ow_header headers[HEADERS_MAX], to[2 * HEADERS_MAX], back[2 * HEADERS_MAX];
     struct ow_dead_letter letter, again;
     struct ow_dead_letter_scratch scratch;
-    size_t count = split((struct ow_bytes){(const char *)data, size}, headers);
+    size_t count = split_headers((struct ow_bytes){(const char *)data, size}, headers, HEADERS_MAX);
     int r = ow_dead_letter_read(headers, count, &letter);
     must(r == 0 || r == 1, "a dead letter or none");
     must(letter.origin.partition >= -1 && letter.last.offset >= -1 && letter.last.time_ms >= -1, "numbers");

@@ -4,22 +4,11 @@
  * reader takes, and expanding that again gives the same text: nothing is lost, added or moved. The first byte chooses
  * the options.
  */
-#include <stdio.h>
-#include <stdlib.h>
+#include "fuzz.h"
 
 #include "codec/debezium_expand.h"
 #include "codec/debezium_json.h"
 #include "codec/json.h"
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
-static void must(bool holds, const char *what)
-{
-    if (!holds) {
-        (void)fprintf(stderr, "does not hold: %s\n", what);
-        abort();
-    }
-}
 
 static bool expand(const struct ow_dbz_expansion *expansion, struct ow_bytes text, struct ow_buf *json,
                    struct ow_buf *schema_json)

@@ -3,24 +3,13 @@
  * Any bytes, read as a line of JSON, as headers, as a document that is looked into, and as base64. What is
  * read as a record is written and read again and must be the same record.
  */
-#include <stdio.h>
-#include <stdlib.h>
+#include "fuzz.h"
 
 #include "codec/base64.h"
 #include "codec/json.h"
 #include "codec/jsonl.h"
 
 #define HEADERS_MAX 16
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
-static void must(bool holds, const char *what)
-{
-    if (!holds) {
-        (void)fprintf(stderr, "does not hold: %s\n", what);
-        abort();
-    }
-}
 
 static void compare_headers(const struct ow_header *a, const struct ow_header *b, size_t count)
 {

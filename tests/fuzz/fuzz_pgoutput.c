@@ -3,20 +3,9 @@
  * Any bytes, read as a frame of the replication stream and as a message, inside a stream and outside of one. What
  * is given out lies within what was read, to the last byte.
  */
-#include <stdio.h>
-#include <stdlib.h>
+#include "fuzz.h"
 
 #include "codec/pgoutput.h"
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
-static void must(bool holds, const char *what)
-{
-    if (!holds) {
-        (void)fprintf(stderr, "does not hold: %s\n", what);
-        abort();
-    }
-}
 
 static void lies_within(struct ow_bytes part, struct ow_bytes whole)
 {

@@ -3,23 +3,11 @@
  * Any bytes as the text of a record's headers, and as headers that are written: a line each, "name=value"; without "="
  * the value is null. What is read or given, written and read once more, is the same.
  */
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
+#include "fuzz.h"
 
 #include "codec/record_headers.h"
 
 enum { HEADERS_MAX = 64 };
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
-static void must(bool holds, const char *what)
-{
-    if (!holds) {
-        (void)fprintf(stderr, "does not hold: %s\n", what);
-        abort();
-    }
-}
 
 static void check_again(const struct ow_header *headers, size_t count)
 {
@@ -39,22 +27,6 @@ static void check_again(const struct ow_header *headers, size_t count)
     ow_buf_done(&scratch);
 }
 
-static size_t split(struct ow_bytes text, struct ow_header *to)
-{
-    size_t count = 0;
-    while (text.size > 0 && count < HEADERS_MAX) {
-        const char *end = memchr(text.data, '\n', text.size);
-        size_t length = end ? (size_t)(end - text.data) : text.size;
-        const char *equals = memchr(text.data, '=', length);
-        size_t name = equals ? (size_t)(equals - text.data) : length;
-        to[count++] = (struct ow_header){{text.data, name},
-                                         equals ? (struct ow_bytes){equals + 1, length - name - 1} : OW_NULL_BYTES};
-        length += end != NULL;
-        text = (struct ow_bytes){text.data + length, text.size - length};
-    }
-    return count;
-}
-
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     struct ow_bytes text = {(const char *)data, size};
@@ -68,6 +40,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     else
         must((r == OW_EINVALID || r == OW_ETOOBIG) && err.text[0] && !strchr(err.text, '\n'), "one line of text");
     ow_buf_done(&scratch);
-    check_again(headers, split(text, headers));
+    check_again(headers, split_headers(text, headers, HEADERS_MAX));
     return 0;
 }

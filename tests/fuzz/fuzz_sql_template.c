@@ -3,21 +3,9 @@
  * Any text as the statement of a handler, and what follows its first NUL as the payload of a message. What is taken has
  * its parameters, each with a value or an error; what is refused says why in one line.
  */
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
+#include "fuzz.h"
 
 #include "codec/sql_template.h"
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
-static void must(bool holds, const char *what)
-{
-    if (!holds) {
-        (void)fprintf(stderr, "does not hold: %s\n", what);
-        abort();
-    }
-}
 
 static void check_error(int r, const struct ow_error *err)
 {

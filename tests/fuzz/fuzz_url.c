@@ -3,20 +3,9 @@
  * Any bytes as a URL of a store, of a broker, and as one that holds a secret. What is read can be written
  * and read again to the same path; what is refused has one line that says why and gives nothing away.
  */
-#include <stdio.h>
-#include <stdlib.h>
+#include "fuzz.h"
 
 #include "config/url.h"
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
-static void must(bool holds, const char *what)
-{
-    if (!holds) {
-        (void)fprintf(stderr, "does not hold: %s\n", what);
-        abort();
-    }
-}
 
 static void check_good(const struct ow_url *url, unsigned kinds)
 {

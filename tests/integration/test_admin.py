@@ -388,7 +388,9 @@ def test_dead_letters_go_back(shop, daemon):
     letters = lambda query="": d.get(f"/api/v1/dead-letters?store=pay{query}")["items"]  # noqa: E731
     wait_for(lambda: len(letters()) == 2, "two letters")
     first, second = letters()
+    assert "payload" not in first and "payload_base64" not in first  # which would be null, as of a tombstone
     assert letters("&limit=1") == [first] and letters(f"&after={first['number']}") == [second] and letters("&state=queued") == []
+    assert d.status("/api/v1/dead-letters?store=pay&state=open") == 400 and d.status("/api/v1/dead-letters?store=pay&after=x") == 400
     assert d.status("/api/v1/dead-letters?store=pay&limit=0") == 400 and d.status("/api/v1/dead-letters") == 400
     whole = d.get(f"/api/v1/dead-letters/{first['number']}?store=pay")
     number = int(whole["id"].removeprefix("order-"))

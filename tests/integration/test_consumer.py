@@ -93,7 +93,7 @@ def test_repeats_are_known_by_their_id(run, bus):
     assert sorted(number for _, number, _ in bus.effects()) == list(range(50)) and in_order(bus.effects())
 
 
-@pytest.mark.parametrize("label", ["consumer.before-commit", "consumer.after-commit", "consumer.before-settle"])
+@pytest.mark.parametrize("label", ["consumer.after-claim", "consumer.before-commit", "consumer.after-commit", "consumer.before-settle"])
 def test_killed_in_the_transaction(run, bus, label):
     bus.publish(orders(300))
     config = bus.configure()

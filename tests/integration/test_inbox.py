@@ -12,3 +12,12 @@ def test_contract(onewrite, pg_database):
     done = subprocess.run([program, pg_database.url], capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stdout + done.stderr
     assert done.stdout.count(": kept") == 7
+
+
+def test_late_transactions(onewrite, pg_database):
+    """BEGIN and COMMIT that go along with other statements, which fail, or on connections that break."""
+    program = onewrite.parent / "tests" / "contract_pipeline"
+    assert program.is_file(), f"{program} is missing; run ./dev test"
+    done = subprocess.run([program, pg_database.url], capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stdout.count(": kept") == 7

@@ -2,15 +2,21 @@
 """What the daemon asks of stores: backlogs, how old they are, how far a slot is behind, dead letters."""
 
 import contextlib
+import json
+import pathlib
 import re
+import shutil
 import sqlite3
+import subprocess
 import time
 
 import pytest
+import yaml
 from conftest import wait_for
 from postgres import PgShop, pg_database, pg_server  # noqa: F401 (fixtures)
-from test_admin import Daemon, daemon, openmetrics, parse_openmetrics, shop  # noqa: F401 (fixtures)
+from test_admin import Daemon, daemon, openmetrics, parse_openmetrics, parse_plain, shop  # noqa: F401 (fixtures)
 
+EXAMPLES = pathlib.Path(__file__).resolve().parents[2] / "examples" / "prometheus"
 ADMIN = "admin: { listen: 'unix:o.sock' }"
 
 
@@ -196,3 +202,47 @@ def test_a_relay_without_a_configuration(run, start, tmp_path, shop):  # noqa: F
     assert d.status(f"/api/v1/dead-letters/{letter['number']}/discard", "POST") == 200
     d.end()
     assert not (tmp_path / "o.sock").exists()
+
+
+# --- what comes with it for Prometheus and Grafana ---------------------------------------------------------------------
+
+
+def test_rules_and_dashboard_name_what_there_is(run, daemon, tmp_path, pg_database):  # noqa: F811
+    run("init", pg_database.url)
+    pg_database.query("CREATE TABLE paid (id text)")
+    (tmp_path / "c.yaml").write_text(f"""version: 1
+stores: {{ shop: "{pg_database.url}" }}
+brokers: {{ bus: "journal:bus.db" }}
+relays:
+  - name: orders
+    from: {{ store: shop, by: log }}
+    to: {{ broker: bus }}
+consumers:
+  - name: billing
+    from: {{ broker: bus, topics: outbox.event.order }}
+    inbox: {{ store: shop }}
+    handler: {{ sql: "insert into paid (id) values (${{!id}})" }}
+    dead_letter: {{ store: shop }}
+{ADMIN}
+""")
+    d = daemon()
+    pg_database.query("INSERT INTO onewrite.outbox (aggregatetype, aggregateid, type, payload) VALUES ('order', 'k', 'P', '{}')")
+    wait_for(lambda: samples(d, "onewrite_consumer_lag_seconds") and one(d, "onewrite_relay_lag_bytes") is not None
+             and one(d, "onewrite_relay_retained_bytes") is not None and letters(d), "all of it", seconds=40)
+    families = parse_plain(d.ask("/metrics")[2])
+    rules = yaml.safe_load((EXAMPLES / "alerts.yaml").read_text())
+    board = json.loads((EXAMPLES / "grafana.json").read_text())
+    told = [rule["expr"] for group in rules["groups"] for rule in group["rules"]]
+    shown = [target["expr"] for panel in board["panels"] for target in panel["targets"]]
+    labels = {name: set(re.findall(r'(\w+)="', "".join(samples))) | {"instance", "job"} for name, samples in families.items()}
+    assert len(told) >= 10 and len(shown) >= 12
+    for expression in told + shown:
+        names = set(re.findall(r"(?<![\w\"])(?:onewrite|process)_\w+(?!\w*=)", expression))
+        assert names and names <= set(families) or expression.startswith("up{"), expression
+        for grouped in re.findall(r"by \(([^)]*)\)", expression):
+            for name in names:
+                assert set(grouped.split(", ")) <= labels[name], expression
+    if shutil.which("promtool"):
+        done = subprocess.run(["promtool", "check", "rules", EXAMPLES / "alerts.yaml"], capture_output=True, text=True, timeout=60)
+        assert done.returncode == 0, done.stdout + done.stderr
+    d.end()

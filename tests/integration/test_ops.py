@@ -3,7 +3,9 @@
 
 import json
 import random
+import re
 import signal
+import sqlite3
 import time
 
 import pytest
@@ -98,6 +100,74 @@ def test_status_of_leases(run, start, shop, pg_database):
     assert len({lease["holder"] for lease in leases}) == 1 and all(lease["left_ms"] > 0 for lease in leases)
     stop(relay)
     assert status(run, pg_database.url, "lease") == []
+
+
+LETTER = "INSERT INTO {} (source, position, state, reason, attempts, set_aside_at) VALUES ('{}', '{}', '{}', 'r', 1, {})"
+
+
+def put_letters(execute, table, now):
+    for i, (source, state) in enumerate([("consumer/billing", "dead"), ("consumer/billing", "parked"), ("consumer/billing", "dead"),
+                                         ("consumer/mail", "queued"), ("another", "dead")]):
+        execute(LETTER.format(table, source, i, state, now))
+
+
+def test_status_of_dead_letters(run, shop, pg_database, tmp_path):
+    run("init", "sqlite:pay.db")
+    with sqlite3.connect(tmp_path / "pay.db") as pay:
+        put_letters(pay.execute, "onewrite_dead_letter", 0)
+    put_letters(pg_database.query, "onewrite.dead_letter", "now()")
+    for url in (pg_database.url, "sqlite:pay.db"):
+        rows = status(run, url, "dead_letters")
+        # What was put back and is not looked at by any relay counts as long as it is there.
+        assert [(row["source"], row["state"], row["letters"]) for row in rows] == \
+            [("another", "dead", 1), ("consumer/billing", "dead", 2), ("consumer/billing", "parked", 1), ("consumer/mail", "queued", 1)]
+        assert status(run, url, "outbox")[0]["dead_letters"] == 4
+
+
+def test_status_says_the_same_in_each_form(run, start, shop, pg_database, tmp_path):
+    """Tables, an array of objects, an object a line: the same sections, columns and cells."""
+    put_letters(pg_database.query, "onewrite.dead_letter", "now()")
+    (tmp_path / "c.yaml").write_text(
+        f"version: 1\nstores: {{shop: {{url: '{pg_database.url}'}}}}\nbrokers: {{bus: 'journal:bus.db', lines: 'file:x.jsonl'}}\n"
+        "relays:\n  - {name: orders, from: {store: shop}, to: {broker: bus}}\n")
+    relay = start("run", "c.yaml")
+    shop.place(orders=3)
+    wait_for(lambda: shop.waiting() == 0, "the relay to work")
+    (tmp_path / "x.jsonl").write_text("")
+    stop(relay)
+    run("tail", "--group", "readers", "--until-end", "journal:bus.db", "outbox.event.customer", status=None)
+    lines = [json.loads(line) for line in run("status", "c.yaml", "-o", "jsonl").stdout.splitlines()]
+    array = json.loads(run("status", "c.yaml", "-o", "json").stdout)
+    moving = {"oldest_ms", "inactive_ms", "recorded_ms", "time_ms", "left_ms", "retained", "lag"}
+    steady = lambda rows: [{key: value for key, value in row.items() if key not in moving} for row in rows]  # noqa: E731
+    assert steady(lines) == steady(array)
+    kinds = list(dict.fromkeys(row["kind"] for row in lines))
+    assert kinds[:3] == ["outbox", "dead_letters", "slot"] and {"journal", "partition", "source", "file"} <= set(kinds)
+    tables = [block.splitlines() for block in run("status", "c.yaml").stdout.split("\n\n")]
+    assert len(tables) == len(kinds)
+    for kind, table in zip(kinds, tables):
+        rows = [row for row in lines if row["kind"] == kind]
+        heads = [re.sub(r"_ms$", "", key).replace("_", " ").upper() for key in rows[0] if key != "kind"]
+        assert re.split(r"  +", table[0].strip()) == heads, kind
+        assert len(table) == len(rows) + 1
+        for row, line in zip(rows, table[1:]):
+            for key, value in row.items():
+                if isinstance(value, str) and key not in moving | {"kind"}:
+                    assert value in line, (key, line)
+
+
+def test_status_where_something_is_missing(run, pg_database, tmp_path):
+    """The rest is shown; the exit status is that of the first thing that is not."""
+    assert "onewrite init" in run("status", pg_database.url, status=4).stderr
+    assert run("status", "sqlite:none.db", status=4).stdout == "" and "has no status" in run("status", "kafka://127.0.0.1:1", status=1).stderr
+    run("status", "postgres://127.0.0.1:1/x", status=69)
+    run("init", "sqlite:pay.db")
+    (tmp_path / "c.yaml").write_text(f"version: 1\nstores: {{shop: '{pg_database.url}', pay: 'sqlite:pay.db', none: 'sqlite:none.db'}}\n"
+                                     "brokers: {out: 'stdout:'}\nrelays:\n  - {name: r, from: {store: pay}, to: {broker: out}}\n")
+    done = run("status", "c.yaml", "-o", "jsonl", status=4)
+    assert [json.loads(line)["store"] for line in done.stdout.splitlines()] == ["pay"]
+    told = done.stderr.splitlines()
+    assert len(told) == 2 and told[0].startswith("onewrite: shop: ") and told[1].startswith("onewrite: none: ")
 
 
 # --- drop ------------------------------------------------------------------------------------------------

@@ -312,6 +312,27 @@ static void test_never_told(void **state)
     assert_int_equal(ow_alert_judge(&alert, false, &restarted, OW_ALERT_SETTLE_MS, 0), OW_ALERT_END);
 }
 
+/* Told before a restart: not told again, and over only when that is known. */
+static void test_remembered(void **state)
+{
+    (void)state;
+    const struct ow_config_alert alert = {.rule = {.for_ms = 60000}};
+    struct ow_alert_state s = {.minute = -1, .told = OW_ALERT_TOLD_BEFORE};
+    assert_int_equal(ow_alert_judge(&alert, false, &s, 0, 0), OW_ALERT_NOTHING);
+    assert_int_equal(ow_alert_judge(&alert, true, &s, 1000, 0), OW_ALERT_NOTHING);
+    assert_int_equal(ow_alert_judge(&alert, true, &s, 61000, 0), OW_ALERT_NOTHING);
+    assert_int_equal(s.told, OW_ALERT_TOLD_BEGIN);
+    assert_int_equal(ow_alert_judge(&alert, false, &s, 61001, 0), OW_ALERT_END);
+    s = (struct ow_alert_state){.minute = -1, .told = OW_ALERT_TOLD_BEFORE};
+    assert_int_equal(ow_alert_judge(&alert, false, &s, OW_ALERT_SETTLE_MS, 0), OW_ALERT_END);
+    struct ow_bytes rest = OW_BYTES("a\tconsumer\tb\n\nx\n\t\t\na2\trelay\tc\tc");
+    struct ow_alert_told told;
+    assert_true(ow_alert_memory_next(&rest, &told) && ow_bytes_is(told.alert, "a") && ow_bytes_is(told.name, "b"));
+    assert_int_equal(told.kind, OW_WORK_CONSUMER);
+    assert_true(ow_alert_memory_next(&rest, &told) && ow_bytes_is(told.alert, "a2") && ow_bytes_is(told.name, "c\tc"));
+    assert_false(ow_alert_memory_next(&rest, &told));
+}
+
 static int64_t value_of(enum ow_alert_metric metric, const struct ow_board_line *line)
 {
     const struct ow_alert_rule rule = {.metric = metric};
@@ -331,12 +352,12 @@ static void test_values(void **state)
         .kind = OW_WORK_CONSUMER, .places = &place, .place_count = 1, .backlog = {-1, -1, -1, -1}, .letters = -1};
     assert_int_equal(value_of(OW_ALERT_RELAY_BACKLOG, &relay), 12);
     assert_int_equal(value_of(OW_ALERT_RELAY_LAG, &relay), 77);
-    assert_int_equal(value_of(OW_ALERT_RELAY_RETAINED, &relay), 99); /* as it was asked, until the relay tells */
+    assert_int_equal(value_of(OW_ALERT_RELAY_RETAINED, &relay), 99);
     assert_int_equal(value_of(OW_ALERT_RELAY_OLDEST_AGE, &relay), 60000);
     assert_int_equal(value_of(OW_ALERT_DEAD_LETTERS_OPEN, &relay), 2);
     relay.now.retained_bytes = 5;
     relay.now.oldest_ms = 30000;
-    assert_int_equal(value_of(OW_ALERT_RELAY_RETAINED, &relay), 5);
+    assert_int_equal(value_of(OW_ALERT_RELAY_RETAINED, &relay), 99); /* as it was asked, */
     assert_int_equal(value_of(OW_ALERT_RELAY_OLDEST_AGE, &relay), 70000);
     assert_int_equal(value_of(OW_ALERT_CONSUMER_LAG, &relay), INT64_MIN);
     assert_int_equal(value_of(OW_ALERT_CONSUMER_LAG, &consumer), 4);
@@ -345,6 +366,7 @@ static void test_values(void **state)
     assert_int_equal(value_of(OW_ALERT_RELAY_BACKLOG, &consumer), INT64_MIN);
     relay.backlog = (struct ow_backlog){-1, -1, -1, -1};
     assert_int_equal(value_of(OW_ALERT_RELAY_BACKLOG, &relay), INT64_MIN);
+    assert_int_equal(value_of(OW_ALERT_RELAY_RETAINED, &relay), 5); /* or as the relay tells */
     assert_int_equal(value_of(OW_ALERT_RELAY_OLDEST_AGE, &relay), 70000);
 }
 
@@ -407,7 +429,7 @@ int main(void)
         cmocka_unit_test(test_addresses),     cmocka_unit_test(test_tokens),     cmocka_unit_test(test_anybody),
         cmocka_unit_test(test_hosts),         cmocka_unit_test(test_metrics),    cmocka_unit_test(test_rules),
         cmocka_unit_test(test_begin_and_end), cmocka_unit_test(test_never_told), cmocka_unit_test(test_recent_letters),
-        cmocka_unit_test(test_values),        cmocka_unit_test(test_news),
+        cmocka_unit_test(test_values),        cmocka_unit_test(test_remembered), cmocka_unit_test(test_news),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

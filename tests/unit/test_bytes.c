@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "unit.h"
 
+#include <stdio.h>
+
 #include <stdlib.h>
 
 #include "base/bytes.h"
@@ -167,6 +169,31 @@ static void test_buffer_latches_its_failure(void **state)
     assert_string_equal(buf.data, "again");
 }
 
+static void test_plain_text(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *from, *to;
+    } cases[] = {
+        {"", ""},
+        {"plain", "plain"},
+        {"a\tb\x1b[2J\x7f", "a b [2J "},
+        {"gr\xc3\xbc\xc3\x9f", "gr\xc3\xbc\xc3\x9f"},
+        {"gr\xc3\xbc\xc3", "gr\xc3\xbc"},
+        {"\xe2\x82\xac\xe2\x82", "\xe2\x82\xac"},
+        {"\xf0\x9f\x98\x80\xf0\x9f\x98", "\xf0\x9f\x98\x80"},
+        {"a\xff\xc3\xbc", "a???"},
+        {"\x80\x80\x80\x80", "????"},
+        {"\xc3", ""},
+    };
+    for (size_t i = 0; i < OW_COUNT_OF(cases); i++) {
+        char text[32];
+        (void)snprintf(text, sizeof text, "%s", cases[i].from);
+        ow_text_make_plain(text);
+        assert_string_equal(text, cases[i].to);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -174,6 +201,7 @@ int main(void)
         cmocka_unit_test(test_equal_looks_at_every_byte),
         cmocka_unit_test(test_utf8),
         cmocka_unit_test(test_utf8_stays_inside),
+        cmocka_unit_test(test_plain_text),
         cmocka_unit_test(test_hash_spreads),
         cmocka_unit_test(test_murmur2_is_kafkas),
         cmocka_unit_test(test_buffer_grows_and_ends_in_nul),

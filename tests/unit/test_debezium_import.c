@@ -20,6 +20,7 @@ static const char *text_of(const struct ow_buf *buf)
     "debezium.transforms=outbox\n" \
     "debezium.transforms.outbox.type=io.debezium.transforms.outbox.EventRouter\n"
 #define PLACE                                            \
+    "debezium.source.topic.prefix=p\n"                   \
     "debezium.source.database.hostname=db.example\n"     \
     "debezium.source.database.sslmode=require\n"         \
     "debezium.source.database.dbname=orders\n"           \
@@ -35,9 +36,9 @@ static void test_server_properties(void **state)
            "debezium.source.connector.class=io.debezium.connector.postgresql.PostgresConnector\n"
            "debezium.source.database.user=app\ndebezium.source.database.password=${DB_PW}\n"
            "debezium.source.plugin.name=pgoutput\ndebezium.source.slot.name=s1\ndebezium.source.publication.name=p1\n"
-           "debezium.source.topic.prefix = \\\n   shop\n"
            "debezium.transforms.outbox.route.topic.replacement=ev.${routedByValue}\n"
-           "debezium.format.key=simplestring\ndebezium.format.schemas.enable=false\n" ROUTER PLACE,
+           "debezium.format.key=simplestring\ndebezium.format.schemas.enable=false\n" ROUTER PLACE
+           "debezium.source.topic.prefix = \\\n   shop\n",
            &to);
     assert_string_equal(text_of(&to.lost), "");
     assert_string_equal(text_of(&to.yaml),
@@ -116,9 +117,17 @@ static void test_lost(void **state)
         {"debezium.format.value=cloudevents\n", "debezium.format.value: this format"},
         {"debezium.format.key=clientprovided\ndebezium.format.key.class=com.example.Mine\n",
          "debezium.format.key.class"},
-        {"debezium.source.time.precision.mode=isostring\n", "time.precision.mode"},
         {"debezium.source.plugin.name=decoderbufs\n", "plugin.name"},
-        {"debezium.source.column.exclude.list=public.outbox.x\n", "column.exclude.list: not carried over"},
+        {"debezium.transforms=outbox,x\ndebezium.transforms.x.type=org.apache.kafka.connect.transforms.RegexRouter\n",
+         "transforms.x.type: the transform org.apache"},
+        {"debezium.source.column.exclude.list=.*\\\\.payload\n", "column.exclude.list: not carried over"},
+        {"debezium.source.column.include.list=public.outbox.id\n", "column.include.list: not carried over"},
+        {"debezium.source.skipped.operations=c,t\n", "skipped.operations: not carried over"},
+        {"debezium.transforms.outbox.table.field.additional.missing=ignore\n", "missing: no option of Debezium 3.0"},
+        {"debezium.transforms.outbox.table.json.payload.empty.array.behavior=optional_string\n",
+         "behavior: no option of Debezium 3.0"},
+        {"debezium.source.table.include.list=outbox\n", "outbox: table.include.list: matches no table"},
+        {"debezium.source.table.include.list=.*outbox\n", ".*outbox: table.include.list: an expression"},
         {"debezium.transforms.outbox.tracing.operation.name=x\n", "tracing.operation.name"},
         {"debezium.transforms.outbox.no.such=x\n", "no.such: no option of the event router"},
         {"debezium.sink.kafka.producer.interceptor.classes=x\n", "interceptor.classes"},
@@ -190,6 +199,85 @@ static void test_tables(void **state)
     ow_debezium_import_done(&to);
 }
 
+/* An expression that stands for a few tables is those. */
+static void test_tables_by_expression(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *list, *tables;
+    } cases[] = {
+        {"public\\\\.outbox", "public.outbox"},
+        {"^public\\\\.outbox$", "public.outbox"},
+        {"(a|b).(?:x|y_?z)", "a.x, a.y_z, a.yz, b.x, b.y_z, b.yz"},
+        {"public.outbox[12],public.outbox1", "public.outbox1, public.outbox2"},
+        {"public.(outbox|(in|out)box)", "public.outbox, public.inbox"},
+    };
+    for (size_t i = 0; i < OW_COUNT_OF(cases); i++) {
+        struct ow_buf text = {0}, line = {0};
+        struct ow_debezium_import to;
+        ow_buf_printf(&text, ROUTER PLACE "debezium.source.table.include.list=%s\n", cases[i].list);
+        ow_buf_printf(&line, "      outbox: \"%s\"\n", cases[i].tables);
+        import(text.data, &to);
+        assert_text_has(text_of(&to.yaml), line.data);
+        assert_string_equal(text_of(&to.lost), "");
+        ow_debezium_import_done(&to);
+        ow_buf_done(&text);
+        ow_buf_done(&line);
+    }
+    static const char *const others[] = {
+        "public.out.ox", "public.outbox.*", "public.[^a]",
+        "public.[a-z]",  "public.(outbox",  "public.outbox)",
+        "public.a{2}",   "public.\\\\w",    "public.(a|b)(c|d)(e|f)(g|h)(i|j)(k|l)(m|n)"};
+    for (size_t i = 0; i < OW_COUNT_OF(others); i++) {
+        struct ow_buf text = {0};
+        struct ow_debezium_import to;
+        ow_buf_printf(&text, ROUTER PLACE "debezium.source.table.include.list=%s\n", others[i]);
+        import(text.data, &to);
+        assert_text_has(text_of(&to.lost), ": table.include.list: an expression; name the tables\n");
+        ow_debezium_import_done(&to);
+        ow_buf_done(&text);
+    }
+}
+
+#if OW_WITH_PCRE2
+/* What the router does not read may be left out, and what has no effect on its records is not told. */
+static void test_what_changes_nothing(void **state)
+{
+    (void)state;
+    struct ow_debezium_import to;
+    import(ROUTER PLACE "debezium.source.table.include.list=public.outbox\n"
+                        "debezium.source.column.exclude.list=PUBLIC.outbox.created,.*\\\\.type\n"
+                        "debezium.source.message.key.columns=public.outbox:type\n"
+                        "debezium.source.skipped.operations=t, u\n"
+                        "debezium.transforms.outbox.table.op.invalid.behavior=fatal\n",
+           &to);
+    assert_string_equal(text_of(&to.lost), "");
+    assert_text_has(text_of(&to.yaml), "table.op.invalid.behavior: \"warn\"\n");
+    ow_debezium_import_done(&to);
+    import(ROUTER PLACE "debezium.source.column.include.list=public.outbox.(id|aggregate.*|payload)\n", &to);
+    assert_null(strstr(text_of(&to.lost), "column.include.list"));
+    ow_debezium_import_done(&to);
+}
+#endif
+
+/* In the file of the Server a dollar sign before a brace is a placeholder's, unless it is escaped; in JSON it never is.
+ */
+static void test_dollar_signs(void **state)
+{
+    (void)state;
+    static const char *const cases[] = {
+        ROUTER PLACE "debezium.transforms.outbox.route.topic.replacement=e.${routedByValue}\n",
+        ROUTER PLACE "debezium.transforms.outbox.route.topic.replacement=e.\\\\${routedByValue}\n",
+        ROUTER PLACE "debezium.transforms.outbox.route.topic.replacement=e.$${routedByValue}\n",
+    };
+    for (size_t i = 0; i < OW_COUNT_OF(cases); i++) {
+        struct ow_debezium_import to;
+        import(cases[i], &to);
+        assert_text_has(text_of(&to.yaml), "route.topic.replacement: \"e.$${routedByValue}\"\n");
+        ow_debezium_import_done(&to);
+    }
+}
+
 /* A secret in clear is a part of a URL then. */
 static void test_password_is_escaped(void **state)
 {
@@ -209,10 +297,31 @@ static void test_refused(void **state)
     } cases[] = {
         {ROUTER "debezium.transforms.outbox.table.fields.additional.placement=type:header:a:b\n",
          "additional.placement", OW_ECONFIG},
+        {ROUTER "debezium.transforms.outbox.table.fields.additional.placement=\n", "additional.placement", OW_ECONFIG},
+        {ROUTER "debezium.transforms.outbox.table.fields.additional.placement=a:header,,b:header\n",
+         "additional.placement", OW_ECONFIG},
+        {ROUTER "debezium.transforms.outbox.table.field.event.timestamp=\n", "event.timestamp", OW_ECONFIG},
+        {ROUTER "debezium.source.time.precision.mode=isostring\n", "time.precision.mode", OW_ECONFIG},
+        {ROUTER "debezium.source.snapshot.mode=schema_only\n", "snapshot.mode", OW_ECONFIG},
+        {ROUTER "debezium.source.plugin.name=wal2json\n", "plugin.name", OW_ECONFIG},
+        {ROUTER "debezium.format.value=xml\n", "debezium.format.value", OW_ECONFIG},
+        {ROUTER "debezium.format.key=clientprovided\n"
+                "debezium.format.key.class=org.apache.kafka.connect.storage.SimpleHeaderConverter\n",
+         "headers only", OW_ECONFIG},
+        {ROUTER "debezium.format.header=simplestring\n", "debezium.format.header", OW_ECONFIG},
+        {ROUTER "debezium.source.skipped.operations=x\n", "none of: c, u, d, t, none", OW_ECONFIG},
         {ROUTER "debezium.transforms.outbox.table.op.invalid.behavior=skip\n", "warn, error, fatal", OW_ECONFIG},
         {ROUTER "debezium.transforms.outbox.route.topic.replacement=${x}\n", "route.topic", OW_ECONFIG},
         {ROUTER "debezium.source.decimal.handling.mode=x\n", "precise", OW_ECONFIG},
         {"debezium.transforms=\n", "no event router", OW_EUNSUPPORTED},
+        {ROUTER "debezium.transforms=outbox,x\n", "debezium.transforms.x.type: not said", OW_ECONFIG},
+        {ROUTER "debezium.source.topic.prefix=a b\n", "topic.prefix", OW_ECONFIG},
+        {ROUTER "debezium.source.topic.prefix=\n", "topic.prefix", OW_ECONFIG},
+        {ROUTER "debezium.source.skipped.operations=\n", "skipped.operations", OW_ECONFIG},
+        {ROUTER PLACE "debezium.transforms.outbox.predicate=x\n", "debezium.predicates.x.type: not said", OW_ECONFIG},
+        {ROUTER PLACE "debezium.transforms.outbox.predicate=x\n"
+                      "debezium.predicates.x.type=org.apache.kafka.connect.transforms.predicates.RecordIsTombstone\n",
+         "away from every table", OW_EUNSUPPORTED},
         {ROUTER "debezium.sink.type=pulsar\n", "pulsar", OW_EUNSUPPORTED},
         {ROUTER "debezium.source.connector.class=io.debezium.connector.mysql.MySqlConnector\n", "MySql",
          OW_EUNSUPPORTED},
@@ -253,6 +362,11 @@ int main(void)
         cmocka_unit_test(test_server_properties),
         cmocka_unit_test(test_connector_json),
         cmocka_unit_test(test_lost),
+        cmocka_unit_test(test_tables_by_expression),
+        cmocka_unit_test(test_dollar_signs),
+#if OW_WITH_PCRE2
+        cmocka_unit_test(test_what_changes_nothing),
+#endif
         cmocka_unit_test(test_kafka),
         cmocka_unit_test(test_tables),
         cmocka_unit_test(test_password_is_escaped),

@@ -59,6 +59,16 @@ static void test_long_text_is_cut(void **state)
     assert_true(strlen(err.text) < sizeof err.text);
 }
 
+static void test_one_line(void **state)
+{
+    (void)state;
+    struct ow_error err = {0};
+    ow_error_set(&err, OW_EINVALID, "\"%s\" is no name", "a\nb\x7f\033[1m");
+    assert_string_equal(err.text, "\"a b  [1m\" is no name");
+    ow_error_prefix(&err, "%s", "first\tsecond");
+    assert_string_equal(err.text, "first second: \"a b  [1m\" is no name");
+}
+
 static void test_prefix(void **state)
 {
     (void)state;
@@ -92,9 +102,10 @@ static void test_errno(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_table),  cmocka_unit_test(test_values_have_no_gap),
-        cmocka_unit_test(test_set),    cmocka_unit_test(test_long_text_is_cut),
-        cmocka_unit_test(test_prefix), cmocka_unit_test(test_errno),
+        cmocka_unit_test(test_table),    cmocka_unit_test(test_values_have_no_gap),
+        cmocka_unit_test(test_set),      cmocka_unit_test(test_long_text_is_cut),
+        cmocka_unit_test(test_prefix),   cmocka_unit_test(test_errno),
+        cmocka_unit_test(test_one_line),
     };
     return cmocka_run_group_tests_name("error", tests, NULL, NULL);
 }

@@ -75,7 +75,10 @@ static int transact(struct ow_consumer *c, struct batch *b, size_t first, size_t
     int r = c->inbox->ops->begin(c->inbox, b->entries + first, count, err);
     if (r == 0)
         r = sort_out(c, b, first, count, &tasks, err);
+    if (r == 0 && tasks > 0 && c->inbox->ops->seal)
+        r = c->inbox->ops->seal(c->inbox, err);
     if (r == 0 && tasks > 0) {
+        OW_CRASH_POINT(CONSUMER_AFTER_CLAIM);
         r = c->handler->ops->run(c->handler, b->tasks, tasks, &failed, outcome, err);
         if (r < 0 && failed < tasks) {
             *ret_blamed = b->task_calls[failed];

@@ -72,7 +72,7 @@ struct ow_consumer_call *ow_consumer_take(struct ow_consumer *c)
     for (size_t i = 0; i < count; i++) {
         size_t at = (c->turn + i) % count;
         struct ow_consumer_partition *p = at < c->partition_count ? c->partitions[at] : c->replays;
-        struct ow_slot *slot = p->is_leaving || p->is_gone ? NULL : ow_window_take(&p->window);
+        struct ow_slot *slot = p && !p->is_leaving && !p->is_gone ? ow_window_take(&p->window) : NULL;
         if (slot) {
             c->turn = at + 1;
             return make_call(c, p, slot);
@@ -151,6 +151,8 @@ void ow_consumer_failed(struct ow_consumer *c, struct ow_consumer_call *call, co
     uint32_t failures = call->slot->failures + 1;
     bool is_final = outcome->kind == OW_OUTCOME_REFUSED || is_not_retried(c, outcome->class);
     call->outcome = *outcome;
+    ow_text_make_plain(call->outcome.class); /* they go into a database and a log */
+    ow_text_make_plain(call->outcome.reason);
     if (can_set_aside(c) && !OW_MUTANT(ENDLESS_RETRY) && (is_out_of_budget(c, call, now) || is_final)) {
         /* Where several of a key are taken at once, only one that comes again holds back those behind it. */
         if (call->partition->window.limits.keeps_order && !call->slot->is_retrying)
@@ -192,6 +194,7 @@ static int begin_call(struct ow_consumer *c, struct ow_consumer_call *call, enum
         call->outcome = (struct ow_outcome){.kind = OW_OUTCOME_REFUSED, .class = "bad message"};
         (void)snprintf(call->outcome.reason, sizeof call->outcome.reason, "%.*s",
                        OW_PRINT(call->record.message.defect));
+        ow_text_make_plain(call->outcome.reason);
         call->state = can_set_aside(c) ? OW_CALL_FAILED : OW_CALL_TAKEN;
         if (call->state == OW_CALL_TAKEN)
             ow_consumer_failed(c, call, &call->outcome);
