@@ -216,8 +216,7 @@ static void leave_out(struct redis *s, const struct ow_error *err)
     s->due_ms = ow_clock_monotonic_ms() + s->wait_ms;
     (void)ow_error_set(&text, err->code, "%s: %s; the inbox does without its filter until that works", s->address.shown,
                        err->text);
-    for (char *p = text.text; *p; p++)
-        *p = (unsigned char)*p < ' ' || (unsigned char)*p > '~' ? '?' : *p;
+    ow_text_make_plain(text.text);
     if (!s->has_trouble && s->base.tell)
         s->base.tell(s->base.tell_context, true, text.text);
     s->has_trouble = true;
