@@ -1,6 +1,11 @@
 -- SPDX-License-Identifier: Apache-2.0
 -- What the daemon asks of a database now and then, beside its pipelines (src/cmd/survey*.c). All of it ends early.
 
+-- For the session: rows are read in the order of the index and only as many as are counted; left alone, the planner, which
+-- knows little of a queue, sorts all of them.
+-- name: session
+SELECT set_config(name, 'off', false) FROM pg_settings WHERE name IN ('enable_sort', 'jit');
+
 -- What waits in the outbox: how many rows, counted to $1 and from there on by their numbers, and since when. Only the
 -- newest $2 numbers are looked at: behind them there may be any number of rows that are marked and kept.
 -- name: backlog
