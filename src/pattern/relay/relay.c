@@ -239,6 +239,7 @@ int ow_relay_step(struct ow_relay *relay, struct ow_wait *wait, struct ow_error 
     ow_wait_init(wait);
     /* First of all: whoever was stopped for long may find that another has taken over. */
     int r = tend(relay, wait, &first);
+    relay->held_ms = ow_relay_now_ms(relay);
     if (r == 0)
         r = ow_relay_open_both(relay, &first);
     if (r == 1)
