@@ -63,6 +63,7 @@ void ow_dbz_block_add_source(struct ow_dbz_block *block, const struct ow_debeziu
                                  : ow_dbz_printf(arena, "\"%llu\"", (unsigned long long)of->previous_commit_lsn);
     struct ow_bytes sequence = ow_dbz_printf(arena, "[%.*s,\"%llu\"]", OW_PRINT(before), (unsigned long long)of->lsn);
     ow_dbz_block_begin(&source, arena, "io.debezium.connector.postgresql.Source", 14);
+    source.schema->has_version = false;
     ow_dbz_block_add_new(&source, "version", OW_DBZ_STRING, false,
                          ow_dbz_text(of->version.data ? of->version : OW_BYTES(OW_VERSION)));
     ow_dbz_block_add_new(&source, "connector", OW_DBZ_STRING, false, ow_dbz_text(OW_BYTES("postgresql")));

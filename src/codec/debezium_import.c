@@ -7,13 +7,15 @@
 
 void ow_import_lose(struct ow_import *in, const char *name, const char *why)
 {
-    ow_buf_printf(&in->to->lost, "%s: %s\n", name, why);
+    ow_import_lose_bytes(in, ow_bytes_of(name), why);
 }
 
 void ow_import_lose_bytes(struct ow_import *in, struct ow_bytes name, const char *why)
 {
-    ow_buf_add_bytes(&in->to->lost, name);
-    ow_buf_printf(&in->to->lost, ": %s\n", why);
+    struct ow_buf *lost = &in->to->lost;
+    struct ow_bytes line = ow_dbz_printf(&in->properties.arena, "%.*s: %s\n", OW_PRINT(name), why);
+    if (line.data && !(lost->data && memmem(lost->data, lost->size, line.data, line.size)))
+        ow_buf_add_bytes(lost, line);
 }
 
 struct ow_bytes ow_import_get(struct ow_import *in, const char *server_prefix, const char *name)
@@ -53,8 +55,28 @@ static int set(struct ow_import *in, const char *name, struct ow_bytes value, st
     return r;
 }
 
+static int check_prefix(struct ow_import *in, struct ow_error *err)
+{
+    struct ow_bytes prefix = ow_import_get(in, "debezium.source.", "topic.prefix");
+    if (!prefix.data)
+        ow_import_lose(in, "topic.prefix", "not said, and Debezium does not start without");
+    else if (prefix.size == 0)
+        return ow_error_set(err, OW_ECONFIG, "topic.prefix: it is empty");
+    for (size_t i = 0; i < prefix.size; i++) {
+        char c = prefix.data[i];
+        bool is_letter = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9');
+        if (!is_letter && !strchr("._-", c) && !ow_import_has_placeholder(prefix))
+            return ow_error_set(err, OW_ECONFIG, "topic.prefix: \"%.*s\" has other characters than A-Z a-z 0-9 . _ -",
+                                OW_PRINT(prefix));
+    }
+    return 0;
+}
+
 static int import_connector(struct ow_import *in, struct ow_error *err)
 {
+    int known = check_prefix(in, err);
+    if (known != 0)
+        return known;
     for (size_t i = 0; i < sizeof(connector_options) / sizeof(*connector_options); i++) {
         const char *name = connector_options[i];
         struct ow_bytes value = ow_import_get(in, "debezium.source.", name);
@@ -159,6 +181,8 @@ static int import_transform(struct ow_import *in, struct ow_bytes name, struct o
                                            OW_PRINT(name));
     struct ow_bytes type_name = ow_dbz_printf(arena, "%.*stype", (int)prefix.size, prefix.data ? prefix.data : "");
     struct ow_bytes type = type_name.data ? ow_properties_get(&in->properties, type_name.data) : OW_NULL_BYTES;
+    if (!type.data || type.size == 0)
+        return ow_error_set(err, OW_ECONFIG, "%.*s: not said", OW_PRINT(type_name));
     if (!ow_bytes_is(type, "io.debezium.transforms.outbox.EventRouter")) {
         struct ow_bytes why = ow_dbz_printf(arena, "the transform %.*s is not carried over", OW_PRINT(type));
         for (size_t i = 0; i < in->properties.count; i++)

@@ -136,6 +136,8 @@ static bool names_of(struct ow_dbz_arena *arena, struct ow_bytes item, struct na
 
 /* --- outboxes, and the others -------------------------------------------------------------------------------- */
 
+#define PREDICATE "org.apache.kafka.connect.transforms.predicates."
+
 /* Whether the router is for this table: its predicate asks for the topic's name. */
 static int is_routed(struct ow_import *in, struct ow_bytes table, bool *ret, struct ow_error *err)
 {
@@ -148,7 +150,15 @@ static int is_routed(struct ow_import *in, struct ow_bytes table, bool *ret, str
         &in->properties, ow_dbz_printf(arena, "%spredicates.%.*s.type", prefix, OW_PRINT(in->predicate)).data);
     struct ow_bytes name = ow_dbz_printf(arena, "%spredicates.%.*s.pattern", prefix, OW_PRINT(in->predicate));
     struct ow_bytes pattern = ow_properties_get(&in->properties, name.data);
-    if (!ow_bytes_is(type, "org.apache.kafka.connect.transforms.predicates.TopicNameMatches") || !pattern.data) {
+    if (!type.data)
+        return ow_error_set(err, OW_ECONFIG, "%spredicates.%.*s.type: not said", prefix, OW_PRINT(in->predicate));
+    bool is_for_no_row = ow_bytes_is(type, PREDICATE "RecordIsTombstone") ||
+                         ow_bytes_is(type, PREDICATE "HasHeaderKey");
+    if (is_for_no_row) {
+        *ret = ow_bytes_is(in->negate, "true");
+        return 0;
+    }
+    if (!ow_bytes_is(type, PREDICATE "TopicNameMatches") || !pattern.data) {
         ow_import_lose_bytes(in, in->predicate, "a predicate that is not carried over");
         return 0;
     }
@@ -281,7 +291,7 @@ static void check_columns(struct ow_import *in, const struct names *outboxes, bo
 static int check_skipped(struct ow_import *in, bool has_changes, struct ow_error *err)
 {
     struct ow_bytes skipped = source(in, "skipped.operations"), list = skipped, item;
-    bool skips_inserts = false, skips_updates = false;
+    bool skips_inserts = false, skips_updates = false, is_empty = true;
     while (ow_import_next_item(&list, &item)) {
         bool is_known = ow_bytes_is(item, "none") || (item.size == 1 && strchr("cudt", item.data[0]));
         if (!is_known)
@@ -289,7 +299,10 @@ static int check_skipped(struct ow_import *in, bool has_changes, struct ow_error
                                 OW_PRINT(item));
         skips_inserts = skips_inserts || item.data[0] == 'c';
         skips_updates = skips_updates || item.data[0] == 'u';
+        is_empty = false;
     }
+    if (skipped.data && is_empty)
+        return ow_error_set(err, OW_ECONFIG, "skipped.operations: it is empty; none is what it may say");
     if (has_changes && skipped.data && !ow_bytes_is(skipped, "t"))
         ow_import_lose(in, "skipped.operations",
                        "not carried over: every INSERT, UPDATE and DELETE is published, and no TRUNCATE");
@@ -305,6 +318,12 @@ int ow_import_write_tables(struct ow_import *in, struct ow_error *err)
     struct names all, outboxes, changes;
     find_tables(in, &all);
     int r = write_list(in, &all, "outbox", true, &outboxes, err);
+    if (r == 0 && outboxes.count == 0 && all.count > 0)
+        return ow_error_set(
+            err, OW_EUNSUPPORTED,
+            "the predicate %.*s keeps the event router away from every table: change events alone are not "
+            "carried over",
+            OW_PRINT(in->predicate));
     if (r == 0 && outboxes.count == 0) {
         ow_buf_add_text(&in->to->yaml, "      outbox: \"public.outbox\"\n");
         ow_import_lose(in, "table.include.list", "names no table of the router; public.outbox is taken");

@@ -20,6 +20,7 @@ static const char *text_of(const struct ow_buf *buf)
     "debezium.transforms=outbox\n" \
     "debezium.transforms.outbox.type=io.debezium.transforms.outbox.EventRouter\n"
 #define PLACE                                            \
+    "debezium.source.topic.prefix=p\n"                   \
     "debezium.source.database.hostname=db.example\n"     \
     "debezium.source.database.sslmode=require\n"         \
     "debezium.source.database.dbname=orders\n"           \
@@ -35,9 +36,9 @@ static void test_server_properties(void **state)
            "debezium.source.connector.class=io.debezium.connector.postgresql.PostgresConnector\n"
            "debezium.source.database.user=app\ndebezium.source.database.password=${DB_PW}\n"
            "debezium.source.plugin.name=pgoutput\ndebezium.source.slot.name=s1\ndebezium.source.publication.name=p1\n"
-           "debezium.source.topic.prefix = \\\n   shop\n"
            "debezium.transforms.outbox.route.topic.replacement=ev.${routedByValue}\n"
-           "debezium.format.key=simplestring\ndebezium.format.schemas.enable=false\n" ROUTER PLACE,
+           "debezium.format.key=simplestring\ndebezium.format.schemas.enable=false\n" ROUTER PLACE
+           "debezium.source.topic.prefix = \\\n   shop\n",
            &to);
     assert_string_equal(text_of(&to.lost), "");
     assert_string_equal(text_of(&to.yaml),
@@ -117,6 +118,8 @@ static void test_lost(void **state)
         {"debezium.format.key=clientprovided\ndebezium.format.key.class=com.example.Mine\n",
          "debezium.format.key.class"},
         {"debezium.source.plugin.name=decoderbufs\n", "plugin.name"},
+        {"debezium.transforms=outbox,x\ndebezium.transforms.x.type=org.apache.kafka.connect.transforms.RegexRouter\n",
+         "transforms.x.type: the transform org.apache"},
         {"debezium.source.column.exclude.list=.*\\\\.payload\n", "column.exclude.list: not carried over"},
         {"debezium.source.column.include.list=public.outbox.id\n", "column.include.list: not carried over"},
         {"debezium.source.skipped.operations=c,t\n", "skipped.operations: not carried over"},
@@ -311,6 +314,14 @@ static void test_refused(void **state)
         {ROUTER "debezium.transforms.outbox.route.topic.replacement=${x}\n", "route.topic", OW_ECONFIG},
         {ROUTER "debezium.source.decimal.handling.mode=x\n", "precise", OW_ECONFIG},
         {"debezium.transforms=\n", "no event router", OW_EUNSUPPORTED},
+        {ROUTER "debezium.transforms=outbox,x\n", "debezium.transforms.x.type: not said", OW_ECONFIG},
+        {ROUTER "debezium.source.topic.prefix=a b\n", "topic.prefix", OW_ECONFIG},
+        {ROUTER "debezium.source.topic.prefix=\n", "topic.prefix", OW_ECONFIG},
+        {ROUTER "debezium.source.skipped.operations=\n", "skipped.operations", OW_ECONFIG},
+        {ROUTER PLACE "debezium.transforms.outbox.predicate=x\n", "debezium.predicates.x.type: not said", OW_ECONFIG},
+        {ROUTER PLACE "debezium.transforms.outbox.predicate=x\n"
+                      "debezium.predicates.x.type=org.apache.kafka.connect.transforms.predicates.RecordIsTombstone\n",
+         "away from every table", OW_EUNSUPPORTED},
         {ROUTER "debezium.sink.type=pulsar\n", "pulsar", OW_EUNSUPPORTED},
         {ROUTER "debezium.source.connector.class=io.debezium.connector.mysql.MySqlConnector\n", "MySql",
          OW_EUNSUPPORTED},
