@@ -13,6 +13,7 @@ const struct ow_command *const ow_commands[] = {
     &ow_command_run,
     &ow_command_validate,
     &ow_command_check,
+    &ow_command_config_reference,
     &ow_command_init,
     &ow_command_publish,
     &ow_command_tail,
@@ -25,7 +26,6 @@ const struct ow_command *const ow_commands[] = {
     &ow_command_version,
     &ow_command_help,
     &ow_command_man,
-    &ow_command_config_reference,
 #ifdef OW_WITH_CRASH_POINTS
     &ow_command_crash_points,
 #endif

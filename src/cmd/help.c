@@ -7,7 +7,7 @@
 #include "config/url.h"
 
 #define WIDTH          90
-#define COMMANDS_BEGIN 19 /* after the longest name */
+#define COMMANDS_BEGIN 20 /* after the longest name */
 #define HELP_BEGIN     30 /* the column in which the help of an option begins */
 
 const struct ow_exit_status ow_exit_statuses[] = {

@@ -232,7 +232,6 @@ static int run_config_reference(const void *options, char *const *arguments, siz
 
 const struct ow_command ow_command_config_reference = {
     .name = "config-reference",
-    .summary = "print every key of the configuration file with its type, default and meaning",
-    .is_hidden = true,
+    .summary = "print a configuration with every key, its default and its meaning",
     .run = run_config_reference,
 };
