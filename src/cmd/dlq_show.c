@@ -3,10 +3,13 @@
 
 #include <inttypes.h>
 #include <stdio.h>
+#include <stdlib.h>
 
 #include "base/units.h"
 #include "codec/base64.h"
+#include "codec/dead_letter_headers.h"
 #include "codec/json.h"
+#include "codec/record_headers.h"
 
 static const struct ow_column list_columns[] = {
     {"store", OW_COLUMN_TEXT},
@@ -160,6 +163,135 @@ static bool is_passed_over(const struct ow_letter *letter, enum ow_letter_column
     return (column == OW_LETTER_PAYLOAD && has_bytes) || (column == OW_LETTER_PAYLOAD_BYTES && !has_bytes);
 }
 
+/* --- what its headers say of failures before it came here -------------------------------------------------- */
+
+enum { HEADERS_MAX = 4096 }; /* of a record; of one with more nothing is said */
+
+struct earlier {
+    struct ow_header *headers;
+    struct ow_buf bytes; /* `letter` points into these */
+    struct ow_dead_letter letter;
+};
+
+static void earlier_done(struct earlier *e)
+{
+    free(e->headers);
+    ow_buf_done(&e->bytes);
+}
+
+/* False: it is the first, as far as they say. */
+static bool find_earlier(const struct ow_letter *letter, struct earlier *e)
+{
+    struct ow_error ignored;
+    struct ow_bytes text = ow_letter_text(letter, OW_LETTER_HEADERS);
+    size_t count = 0;
+    if (text.size == 0 || text.data[0] != '[' || !(e->headers = calloc(HEADERS_MAX, sizeof *e->headers)))
+        return false;
+    return ow_record_headers_read(text, e->headers, HEADERS_MAX, &count, &e->bytes, &ignored) == 0 &&
+           ow_dead_letter_read(e->headers, count, &e->letter) == 1;
+}
+
+static const char *name_of_form(enum ow_dead_letter_form form)
+{
+    static const char *const names[] = {[OW_DEAD_LETTER_SPRING] = "spring",
+                                        [OW_DEAD_LETTER_CONNECT] = "connect",
+                                        [OW_DEAD_LETTER_NSERVICEBUS] = "nservicebus",
+                                        [OW_DEAD_LETTER_SPRING_RETRY] = "spring-retry"};
+    return names[form];
+}
+
+static void add_text(struct ow_buf *to, const char *name, struct ow_bytes text)
+{
+    ow_buf_printf(to, "\"%s\":", name);
+    ow_json_write_string(to, text.data && ow_utf8_is_valid(text) ? text : OW_NULL_BYTES);
+}
+
+static void add_known(struct ow_buf *to, const char *name, int64_t number)
+{
+    if (number < 0)
+        ow_buf_printf(to, ",\"%s\":null", name);
+    else
+        ow_buf_printf(to, ",\"%s\":%" PRId64, name, number);
+}
+
+static void add_place(struct ow_buf *to, const char *name, const struct ow_dead_letter_place *p)
+{
+    ow_buf_printf(to, ",\"%s\":{", name);
+    add_text(to, "topic", p->topic);
+    add_known(to, "partition", p->partition);
+    add_known(to, "offset", p->offset);
+    add_known(to, "time_ms", p->time_ms);
+    ow_buf_add_char(to, ',');
+    add_text(to, "group", p->group);
+    ow_buf_add_char(to, '}');
+}
+
+static void add_earlier(struct ow_buf *to, const struct ow_letter *letter)
+{
+    OW_CLEANUP(earlier_done) struct earlier e = {0};
+    ow_buf_add_text(to, ",\"earlier\":");
+    if (!find_earlier(letter, &e)) {
+        ow_buf_add_text(to, "null");
+        return;
+    }
+    const struct ow_dead_letter *l = &e.letter;
+    const struct {
+        const char *name;
+        struct ow_bytes text;
+    } texts[] = {{"exception", l->exception}, {"cause", l->cause}, {"message", l->message}, {"stage", l->stage}};
+    ow_buf_printf(to, "{\"by\":\"%s\",\"failures\":%" PRIu32, name_of_form(l->form), l->replays + 1);
+    add_known(to, "attempts", l->attempts > 0 ? (int64_t)l->attempts : -1);
+    add_place(to, "origin", &l->origin);
+    add_place(to, "last", &l->last);
+    for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++) {
+        ow_buf_add_char(to, ',');
+        add_text(to, texts[i].name, texts[i].text);
+    }
+    ow_buf_add_char(to, '}');
+}
+
+/* One line of text, of any bytes. */
+static void show_plain(struct ow_buf *to, struct ow_bytes text)
+{
+    bool is_good = ow_utf8_is_valid(text);
+    for (size_t i = 0; i < text.size; i++) {
+        unsigned char c = (unsigned char)text.data[i];
+        ow_buf_add_char(to, c < 0x20 || c == 0x7f ? ' ' : c >= 0x80 && !is_good ? '?' : (char)c);
+    }
+}
+
+static void show_place(struct ow_buf *to, const char *before, const struct ow_dead_letter_place *p)
+{
+    if (!p->topic.data)
+        return;
+    ow_buf_add_text(to, before);
+    show_plain(to, p->topic);
+    if (p->partition >= 0)
+        ow_buf_printf(to, "/%" PRId64, p->partition);
+    if (p->offset >= 0)
+        ow_buf_printf(to, "/%" PRId64, p->offset);
+}
+
+static void show_earlier(struct ow_buf *to, const struct ow_letter *letter)
+{
+    OW_CLEANUP(earlier_done) struct earlier e = {0};
+    if (!find_earlier(letter, &e))
+        return;
+    const struct ow_dead_letter *l = &e.letter;
+    ow_buf_printf(to, "%-15s %s, %" PRIu32 " time%s", "earlier", name_of_form(l->form), l->replays + 1,
+                  l->replays ? "s" : "");
+    show_place(to, ", from ", &l->origin);
+    if (l->replays)
+        show_place(to, ", last ", &l->last);
+    if (l->exception.data || l->cause.data || l->message.data)
+        ow_buf_add_text(to, ": ");
+    show_plain(to, l->cause.data ? l->cause : l->exception);
+    if (l->message.data)
+        ow_buf_add_text(to, ": ");
+    show_plain(to, l->message);
+    ow_buf_add_char(to, '\n');
+}
+
 static bool is_content(enum ow_letter_column column)
 {
     return column == OW_LETTER_PAYLOAD || column == OW_LETTER_PAYLOAD_BYTES || column == OW_LETTER_ROW;
@@ -174,6 +306,7 @@ static void show_json(struct ow_buf *to, const struct ow_letter *letter, bool la
         ow_buf_add_char(to, ',');
         add_member(to, fields[i].name, fields[i].kind, &letter->columns[fields[i].column]);
     }
+    add_earlier(to, letter);
     ow_buf_add_char(to, '}');
 }
 
@@ -199,6 +332,7 @@ static void show_text(struct ow_buf *to, const struct ow_letter *letter)
         }
         ow_buf_add_char(to, '\n');
     }
+    show_earlier(to, letter);
 }
 
 void ow_dlq_show(struct ow_buf *to, int format, const struct ow_letters *letters, size_t *count)

@@ -46,8 +46,10 @@ static struct ow_consumer_call *make_call(struct ow_consumer *c, struct ow_consu
     call->state = OW_CALL_TAKEN;
     call->partition = p;
     call->slot = slot;
-    call->record = (struct ow_record){
-        .message = *slot->message, .partition = p->partition, .offset = (int64_t)slot->message->position.major};
+    call->record = (struct ow_record){.message = *slot->message,
+                                      .partition = p->partition,
+                                      .offset = (int64_t)slot->message->position.major,
+                                      .time_type = (enum ow_time_type)slot->message->position.minor};
     if (!p->topic) { /* a letter: where its record stood is in the note */
         const struct ow_consumer_note *note = ow_consumer_note(p, slot);
         call->letter = OW_MUTANT(REPLAY_BY_ID) ? 0 : (int64_t)slot->message->position.major;

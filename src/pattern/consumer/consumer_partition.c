@@ -422,10 +422,11 @@ static int name_record(struct ow_consumer *c, struct ow_record *record, struct o
     return ow_buf_check(&c->scratch, err);
 }
 
+/* The minor part of a position is what the record's time is. */
 static int admit(struct ow_consumer *c, struct ow_consumer_partition *p, struct ow_message *view, uint64_t at,
-                 struct ow_consumer_note **ret_note, struct ow_error *err)
+                 enum ow_time_type time_type, struct ow_consumer_note **ret_note, struct ow_error *err)
 {
-    view->position = (struct ow_position){at, 0};
+    view->position = (struct ow_position){at, time_type};
     struct ow_message *copy = ow_message_copy(view);
     if (!copy)
         return ow_error_set(err, OW_ENOMEM, "out of memory for a message of %zu bytes", ow_message_size(view));
@@ -449,7 +450,7 @@ static int take_record(struct ow_consumer *c, struct ow_record *record, struct o
     }
     r = name_record(c, record, err);
     if (r == 0)
-        r = admit(c, p, &record->message, (uint64_t)record->offset, &note, err);
+        r = admit(c, p, &record->message, (uint64_t)record->offset, record->time_type, &note, err);
     if (r < 0)
         return r;
     c->counters.read++;
@@ -514,7 +515,8 @@ int ow_consumer_read_letters(struct ow_consumer *c, struct ow_error *err)
         return 0;
     }
     letter.record.message.id = letter.id;
-    r = admit(c, c->replays, &letter.record.message, (uint64_t)letter.number, &note, err);
+    /* What its topic has said of its time is not kept; nearly all say this. */
+    r = admit(c, c->replays, &letter.record.message, (uint64_t)letter.number, OW_TIME_CREATED, &note, err);
     if (r < 0)
         return r;
     if (!note)
