@@ -7,6 +7,8 @@ in_flight: records of one partition, by number of keys, 100 in flight, 0 to 5 ms
            Confluent Parallel Consumer, whose work is a thread that sleeps (with a JDK, and Maven to fetch it).
 inbox:     transactions of an inbox in PostgreSQL with an sql handler, one message each, and many; and a bare program on
            libpq with the same statements.
+poison:    the same in batches, with a dead letter store, where no message fails, and where one in 10,000 always does: it is
+           tried three times (50 and 100 ms apart) and set aside, and what is behind it in its key is parked.
 
 Tables go to standard output and everything to a JSON file. Exit status 1 if a bound is missed.
 """
@@ -29,6 +31,7 @@ sys.path[:0] = [str(ROOT / "tests" / "integration")]
 
 from measure import cpu_seconds, machine, middle, resident_mib, spread, table  # noqa: E402
 
+POISON_EVERY, POISON_KEYS = 10000, 9973  # a prime: no two of them have a key in common
 KEYS = [1, 2, 5, 10, 20, 50, 100, 10000]
 LARGE = [100, 10000]
 IN_FLIGHT, WORK_US, BATCH = 100, 5000, 100
@@ -52,6 +55,7 @@ consumers:
     {inbox}
     handler: {handler}
     in_flight: {in_flight}
+    {more}
 """
 
 
@@ -62,7 +66,7 @@ def parse():
     parser.add_argument("--inbox-messages", type=int, default=100000, help="in batches; a tenth of it one by one")
     parser.add_argument("--rounds", type=int, default=3, help="that count; one more comes before them")
     parser.add_argument("--keys", type=int, nargs="+", default=KEYS)
-    parser.add_argument("--only", nargs="+", choices=["in_flight", "inbox"])
+    parser.add_argument("--only", nargs="+", choices=["in_flight", "inbox", "poison"])
     parser.add_argument("--no-peer", action="store_true")
     parser.add_argument("--quick", action="store_true", help="few messages, one round: to see that it works; bounds do not count")
     parser.add_argument("--json", type=pathlib.Path, metavar="FILE", help="default: build/bench/consumer.json")
@@ -97,7 +101,8 @@ class Bench:
         self.options, self.broker, self.server, self.folder, self.peer = options, broker, server, folder, peer
         self.programs, self.onewrite = pathlib.Path(os.environ["BUILD"]) / "bench", os.environ["ONEWRITE_RELEASE"]
         self.topics, self.runs = {}, 0
-        self.results = {"in_flight": {}, "inbox": {}}
+        self.results = {"in_flight": {}, "inbox": {}, "poison": {}}
+        self.database = None
 
     def topic(self, keys, messages):
         """One partition with so many records, whose keys take turns."""
@@ -134,11 +139,11 @@ class Bench:
         return self.bare(["java", "-Xmx1g", "-cp", self.peer, "PeerConsumer", self.broker.bootstrap, topic, messages, IN_FLIGHT, WORK_US])
 
     @contextlib.contextmanager
-    def running(self, **parts):
+    def running(self, more="", **parts):
         """onewrite with a consumer of a new name."""
         self.runs += 1
         path = self.folder / f"consumer-{self.runs}.yaml"
-        path.write_text(CONFIG.format(servers=self.broker.bootstrap, name=f"bench-{self.runs}", **parts))
+        path.write_text(CONFIG.format(servers=self.broker.bootstrap, name=f"bench-{self.runs}", more=more, **parts))
         with open(self.folder / "onewrite.log", "w+") as log:
             process = subprocess.Popen([self.onewrite, "run", str(path)], stderr=log, stdout=log)
             try:
@@ -181,14 +186,20 @@ class Bench:
                                             "of_work": seconds / (work / min(keys, IN_FLIGHT)), "work": work})
             self.results["in_flight"][f"{keys} keys, {messages}"] = {"keys": keys, "messages": messages, "found": found}
 
+    def store(self):
+        """A connection to a database with an inbox, and its URL."""
+        from postgres import query
+        url = self.server.url("inbox")
+        if not self.database:
+            query(self.server.connect(), "CREATE DATABASE inbox")
+            subprocess.run([self.onewrite, "-q", "init", url], check=True)
+            self.database = self.server.connect("inbox")
+            query(self.database, "CREATE TABLE paid (order_id text, cents text)")
+        return self.database, url
+
     def inbox(self):
         from postgres import query
-        admin = self.server.connect()
-        query(admin, "CREATE DATABASE inbox")
-        url = self.server.url("inbox")
-        subprocess.run([self.onewrite, "-q", "init", url], check=True)
-        database = self.server.connect("inbox")
-        query(database, "CREATE TABLE paid (order_id text, cents text)")
+        database, url = self.store()
 
         def limit(batch, messages):
             name = f"limit-{random.randrange(1 << 40)}"
@@ -217,6 +228,36 @@ class Bench:
                         found[name].append({"rate": messages / seconds, "cpu_us": cpu / messages * 1e6, "filled": messages / transactions})
             self.results["inbox"][mode] = {"batch": batch, "messages": messages, "found": found}
 
+    def poison(self):
+        from postgres import query
+        database, url = self.store()
+        messages, more = self.options.large, "retry: { initial: 50ms, max_attempts: 3 }\n    dead_letter: { store: pay }"
+
+        def ours(table):
+            handler = f'{{ sql: "INSERT INTO {table} (order_id, cents) VALUES (${{!payload.order}}, ${{!payload.cents}})" }}'
+            with self.running(stores=f'stores: {{ pay: "{url}" }}', topic=self.topic(POISON_KEYS, messages), inbox="inbox: { store: pay }",
+                              handler=handler, in_flight=BATCH, more=more) as (process, name):
+                done = "SELECT count(*) >= %s FROM onewrite.inbox WHERE consumer = %s"
+                while not query(database, done, messages, name)[0][0] and process.poll() is None:
+                    time.sleep(0.2)
+                handled, aside, seconds = query(database, "SELECT count(*) FILTER (WHERE state = 'handled'), "
+                    "count(*) FILTER (WHERE state <> 'handled'), (extract(epoch FROM max(handled_at) FILTER (WHERE state = 'handled') "
+                    "- min(handled_at)))::float FROM onewrite.inbox WHERE consumer = %s", name)[0]
+                return {"rate": handled / seconds, "cpu_us": cpu_seconds(process.pid) / messages * 1e6, "aside": aside}
+
+        every = min(POISON_EVERY, messages // 2)
+        for table, remainder in (("paid_all", -1), ("paid_some", every // 2)):
+            query(database, f"CREATE TABLE {table} (order_id text CHECK (order_id::int % {every} <> {remainder}), cents text)")
+        found = {"no message fails": [], f"one in {every:,} fails": []}
+        for number in range(self.options.rounds + 1):
+            for name, table in random.sample(list(zip(found, ("paid_all", "paid_some"))), 2):
+                query(database, "TRUNCATE onewrite.inbox, onewrite.dead_letter, paid, paid_all, paid_some")
+                run = ours(table)
+                print(f"poison, round {number}, {name}: {run['rate']:,.0f}/s, {run['aside']} set aside or parked", file=sys.stderr)
+                if number > 0:
+                    found[name].append(run)
+        self.results["poison"] = {"messages": messages, "found": found}
+
     # --- what came of it ------------------------------------------------------------------------------------------------
 
     def tables(self):
@@ -233,6 +274,10 @@ class Bench:
                 for mode, case in self.results["inbox"].items() for name, runs in case["found"].items()]
         if rows:
             yield table("Inbox in PostgreSQL", ["", "messages a transaction", "contender", "messages/s", "CPU µs/message"], rows)
+        rows = [[name, spread([run["rate"] for run in runs]), f"{middle([run['aside'] for run in runs]):.0f}", spread([run["cpu_us"] for run in runs], 1)]
+                for name, runs in self.results["poison"].get("found", {}).items()]
+        if rows:
+            yield table("With a poisonous message", ["", "messages/s", "set aside or parked", "CPU µs/message"], rows)
 
     def bounds(self):
         for title, case in self.results["in_flight"].items():
@@ -251,6 +296,9 @@ class Bench:
             yield f"inbox, {mode}: rate of the limit's", rates[mode, "onewrite, sql handler"] / rates[mode, "limit: libpq"], ">=", 0.9
         if rates:
             yield "inbox: batched over single", rates["batched", "onewrite, sql handler"] / rates["single", "onewrite, sql handler"], ">=", 5
+        without, poisoned = ([middle([run["rate"] for run in runs]) for runs in self.results["poison"].get("found", {}).values()] or [None, None])
+        if poisoned:
+            yield "poison: rate of that without", poisoned / without, ">=", 0.8
 
 
 def judge(value, sign, bound):
@@ -261,7 +309,7 @@ def main():
     options = parse()
     import kafka as kafka_module
     from postgres import new_server
-    wanted = options.only or ["in_flight", "inbox"]
+    wanted = options.only or ["in_flight", "inbox", "poison"]
     report = {"when": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"), "machine": machine(),
               "options": {name: value for name, value in vars(options).items() if name != "json"}}
     peer, why = (None, "not wanted") if options.no_peer or "in_flight" not in wanted else fetch_peer(ROOT / "build")
@@ -271,7 +319,7 @@ def main():
     with tempfile.TemporaryDirectory(prefix="onewrite-bench-") as folder, contextlib.ExitStack() as stack:
         folder = pathlib.Path(folder)
         server = None
-        if "inbox" in wanted:
+        if "inbox" in wanted or "poison" in wanted:
             server = new_server(max_wal_size="4GB", checkpoint_timeout="30min", shared_buffers="256MB", autovacuum="off")
             stack.callback(server.remove)
         (folder / "kafka").mkdir()
@@ -285,8 +333,8 @@ def main():
         report["bounds"] = [{"what": what, "value": round(value, 3), "bound": f"{sign} {bound}", "holds": judge(value, sign, bound)}
                             for what, value, sign, bound in bench.bounds()]
     print("\n".join(tables))
-    for bound in report["bounds"]:
-        print(f"{'holds ' if bound['holds'] else 'MISSED'}  {bound['what']}: {bound['value']} ({bound['bound']})")
+    print(table("What is promised", ["", "measured", "bound", ""],
+                [[b["what"], f"{b['value']:.2f}", b["bound"], "holds" if b["holds"] else "MISSED"] for b in report["bounds"]]))
     path = options.json or pathlib.Path(os.environ["BUILD"]).parent / "bench" / "consumer.json"
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(report, indent=1) + "\n")

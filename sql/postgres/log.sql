@@ -152,9 +152,48 @@ ORDER BY u.number LIMIT 1;
 -- name: publication_of_nothing
 SELECT format('CREATE PUBLICATION %I WITH (publish = ''insert'')', $1::text);
 
+-- What a snapshot can see: the transactions whose rows it shows.
+-- name: snapshot_sees
+SELECT txid_current_snapshot()::text;
+
+-- A table of a snapshot: whether there is a seq, which gives the order; whether its numbers are unique; whether else the
+-- rows come in the order in which they lie there, and can be told by that; which table it is, and which file of it.
+-- name: snapshot_table
+WITH given AS (
+    SELECT c.oid, c.relkind = 'r' AND NOT c.relhassubclass
+               AND coalesce((SELECT m.amname = 'heap' FROM pg_am m WHERE m.oid = c.relam), true) AS is_heap,
+           a.attnum, n.nspname = 'onewrite' AND c.relname = 'outbox' AS is_ours,
+           a.attnotnull AND a.atttypid IN ('int2'::regtype, 'int4'::regtype, 'int8'::regtype)
+               AND EXISTS (SELECT FROM pg_index i
+                           WHERE i.indrelid = c.oid AND i.indisunique AND i.indisvalid AND i.indpred IS NULL
+                             AND i.indexprs IS NULL AND i.indnatts = 1 AND i.indkey[0] = a.attnum) AS is_unique
+    FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+    LEFT JOIN pg_attribute a ON a.attrelid = c.oid AND a.attname = 'seq' AND a.attnum > 0 AND NOT a.attisdropped
+    WHERE n.nspname = $1::text AND c.relname = $2::text AND c.relkind IN ('r', 'p')
+)
+SELECT attnum IS NOT NULL, coalesce(attnum IS NOT NULL AND (is_ours OR is_unique), false), attnum IS NULL AND is_heap,
+       oid, coalesce(pg_relation_filenode(oid), 0)
+FROM given;
+
+-- The statement that says whether the seq of a table are numbers that fit.
+-- name: snapshot_range
+SELECT format('SELECT coalesce(min(seq) > 0 AND max(seq) < 72057594037927935, true) FROM %I.%I', $1::text, $2::text);
+
+-- The statements that begin to read a table: its columns, and one of ours: the place of the row ($4), and for each
+-- earlier snapshot ($5) whether that could see it. A row says only the lower half of the number of its transaction, which
+-- is taken for one of the last 2^32: what is older may count as unseen, but what was unseen never as seen.
 -- name: snapshot_cursor
-SELECT format('DECLARE onewrite_rows NO SCROLL CURSOR FOR SELECT * FROM %I.%I %s', $1::text, $2::text,
-              CASE WHEN $3::boolean THEN 'ORDER BY seq' ELSE '' END);
+SELECT format('SET LOCAL enable_indexscan = %1$s; SET LOCAL enable_bitmapscan = %1$s; '
+              'DECLARE onewrite_rows NO SCROLL CURSOR FOR SELECT t.*, (%2$s)::text || '' ''%3$s FROM %4$I.%5$I t %6$s',
+              CASE WHEN $3::boolean THEN 'on' ELSE 'off' END, $4::text,
+              (SELECT string_agg(CASE WHEN now - txid_snapshot_xmax(s.snapshot::txid_snapshot) < 2147483648
+                                      THEN format(' || CASE WHEN t.xmin::text::bigint < 3 OR txid_visible_in_snapshot('
+                                                  '%1$s - mod(%1$s - t.xmin::text::bigint, 4294967296), %2$L) '
+                                                  'THEN ''1'' ELSE ''0'' END', now::text || '::bigint', s.snapshot)
+                                      ELSE ' || ''0''' END, '' ORDER BY s.number)
+               FROM unnest($5::text[]) WITH ORDINALITY AS s (snapshot, number)),
+              $1::text, $2::text, CASE WHEN $3::boolean THEN 'ORDER BY t.seq' ELSE '' END)
+FROM txid_snapshot_xmax(txid_current_snapshot()) AS now;
 
 -- name: read_position
 SELECT position, system_identifier FROM onewrite.position WHERE source = $1::text;
@@ -164,6 +203,14 @@ INSERT INTO onewrite.position AS p (source, position, system_identifier) VALUES 
 ON CONFLICT (source) DO UPDATE
 SET position = excluded.position, system_identifier = excluded.system_identifier, time = clock_timestamp()
 RETURNING pg_current_wal_insert_lsn();
+
+-- A mark, over what was read of it ($4; NULL: there was none); no row: it says something else by now.
+-- name: write_mark
+INSERT INTO onewrite.position AS p (source, position, system_identifier) VALUES ($1::text, $2::text, $3::text)
+ON CONFLICT (source) DO UPDATE
+SET position = excluded.position, system_identifier = excluded.system_identifier, time = clock_timestamp()
+WHERE p.position = $4::text
+RETURNING true;
 
 -- Of the table whose rows are in the log: one that has taken its place counts anew. $2: the publication, $3: how it has it.
 -- name: prune

@@ -32,7 +32,9 @@
     X(JOURNAL_BEFORE_COMMIT, "journal.before-commit", "offsets and position written, not committed") \
     X(JOURNAL_AFTER_COMMIT, "journal.after-commit", "committed, nobody knows yet")                   \
     X(LOG_SLOT_MADE, "log.slot-made", "the slot was made, nothing of its snapshot was read")         \
+    X(LOG_SNAPSHOT_NOTED, "log.snapshot-noted", "what the snapshot shows is noted, no row was read") \
     X(LOG_MID_SNAPSHOT, "log.mid-snapshot", "a row of the snapshot was read")                        \
+    X(LOG_SNAPSHOT_READ, "log.snapshot-read", "the snapshot was read to its end")                    \
     X(LOG_MID_REPLAY, "log.mid-replay", "a row of a large transaction was read back")                \
     X(LOG_BEFORE_RECORD, "log.before-record", "before a position is recorded beside the log")        \
     X(LOG_AFTER_RECORD, "log.after-record", "a position is on record, the server was not told")      \

@@ -42,7 +42,7 @@ int ow_outbox_put_sqlite(sqlite3 *db, const struct ow_outbox_message *message, c
     struct ow_header headers[OW_OUTBOX_HEADERS_MAX];
     struct ow_message m = {0};
     struct ow_outbox_message with_id = *message;
-    char id[OW_UUID_TEXT_SIZE];
+    char id[OW_UUID_TEXT_SIZE] = "";
     int r = 0;
     if (!message->id) {
         r = ow_uuid_v7(id, err);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* onewrite run CONFIG: all relays and consumers of a configuration, and the same file again at SIGHUP. */
+#include <assert.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -65,6 +66,7 @@ static struct entry entry_at(struct ow_config *config, size_t i)
         entry.relay = &config->relays[i];
         return entry;
     }
+    assert(consumer); /* i is less than count_entries() */
     for (size_t left = i - config->relay_count; left > 0 || !is_ours(consumer); consumer++)
         left -= is_ours(consumer);
     entry.consumer = consumer;

@@ -33,7 +33,7 @@ struct ow_dbz_source {
 bool ow_dbz_fills_nulls(const struct ow_dbz_converter *converter);
 
 void ow_dbz_block_add_source(struct ow_dbz_block *block, const struct ow_debezium_options *options,
-                             const struct ow_dbz_source *source);
+                             const struct ow_dbz_source *of);
 void ow_dbz_block_add_transaction(struct ow_dbz_block *block);
 
 #endif

@@ -22,8 +22,8 @@ struct ow_dbz_expansion {
 };
 
 /* 1: *ret_schema (named `name`, then name.member …) and *ret_value are in the arena. 0: the text has to stay a text,
-   and *ret_why (static) says why; *ret_schema is untouched, or NULL where the text is an empty array, which in Debezium is
-   of no type then. OW_ENOMEM. */
+   and *ret_why (static) says why; *ret_schema is untouched, or NULL where the text is an empty array, which in Debezium
+   is of no type then. OW_ENOMEM. */
 int ow_dbz_expand(struct ow_dbz_arena *arena, const struct ow_dbz_expansion *expansion, struct ow_bytes name,
                   struct ow_bytes text, const struct ow_dbz_schema **ret_schema, struct ow_dbz_value *ret_value,
                   const char **ret_why, struct ow_error *err) OW_MUST_CHECK;

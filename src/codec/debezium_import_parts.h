@@ -30,8 +30,8 @@ struct ow_bytes ow_import_name(struct ow_import *in, const char *server_prefix, 
 /* Takes the next item off a list with commas; false: there is none. */
 bool ow_import_next_item(struct ow_bytes *list, struct ow_bytes *ret);
 
-/* Writes the YAML (debezium_import_write.c), the brokers by the second (debezium_import_kafka.c), the tables by the third
-   (debezium_import_tables.c). */
+/* Writes the YAML (debezium_import_write.c), the brokers by the second (debezium_import_kafka.c), the tables by the
+   third (debezium_import_tables.c). */
 int ow_import_write(struct ow_import *in, struct ow_error *err) OW_MUST_CHECK;
 void ow_import_write_broker(struct ow_import *in);
 int ow_import_write_tables(struct ow_import *in, struct ow_error *err) OW_MUST_CHECK;

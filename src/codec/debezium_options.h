@@ -59,7 +59,7 @@ struct ow_debezium_options {
 int ow_debezium_options_init(struct ow_debezium_options *options, struct ow_error *err) OW_MUST_CHECK;
 void ow_debezium_options_done(struct ow_debezium_options *options);
 /* All but `placements`, which are found anew by a check. */
-int ow_debezium_options_copy(const struct ow_debezium_options *options, struct ow_debezium_options *ret,
+int ow_debezium_options_copy(const struct ow_debezium_options *from, struct ow_debezium_options *ret,
                              struct ow_error *err) OW_MUST_CHECK;
 /* Everything that they say, as one text without meaning; equal options, equal texts. */
 void ow_debezium_options_describe(const struct ow_debezium_options *options, struct ow_buf *to);

@@ -92,7 +92,7 @@ int ow_sql_template_init(struct ow_sql_template *t, struct ow_bytes text, enum o
     struct ow_buf sql = {0};
     *t = (struct ow_sql_template){.fields = calloc(OW_SQL_PARAMETERS_MAX, sizeof(struct ow_route))};
     int r = t->fields ? 0 : ow_error_set(err, OW_ENOMEM, "out of memory");
-    if (r == 0 && (text.size == 0 || memchr(text.data, '\0', text.size)))
+    if (r == 0 && (!text.data || text.size == 0 || memchr(text.data, '\0', text.size)))
         r = ow_error_set(err, OW_EINVALID, "a statement is empty, or has a NUL in it");
     if (r == 0)
         r = parse(t, text, dialect, &sql, err);

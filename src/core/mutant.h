@@ -38,7 +38,12 @@
     X(ORDINAL_LOST, "one message of a transaction that is on record stands for all of it")      \
     X(RESUME_AGAIN, "a log yields the message at the recorded position once more")              \
     X(RECORD_SHORT, "the source's own record is put back by what it confirms once more")        \
-    X(TOLD_TOO_FAR, "a server is told to forget more than what is on record")
+    X(TOLD_TOO_FAR, "a server is told to forget more than what is on record")                   \
+    X(PAST_FORGOTTEN, "what an attempt at the snapshot has published is forgotten")             \
+    X(PAST_BY_PLACE, "rows that an attempt could not see count as published by their place")    \
+    X(PAST_THROUGH_UNSEEN, "a snapshot that is through, and not noted as that, is begun again") \
+    X(ANEW_KEEPS_WINDOW, "a source begins anew, and what was read of it before is still sent")  \
+    X(HOLD_UNASKED, "who was stopped while it opened its broker goes on without its source")
 
 /* The same for consumers. */
 #define OW_CONSUMER_MUTANTS(X)                                                                \

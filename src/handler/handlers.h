@@ -26,8 +26,8 @@ struct ow_handler_http_options {
     struct ow_handler_http_header *headers; /* that are added to each request */
     size_t header_count;
 };
-/* Classes of failure: "http 503", "timeout", "unreachable", "tls", "broken answer", "publish". OW_EINVALID: the URL or the secret;
-   OW_EUNSUPPORTED in a build without libcurl. */
+/* Classes of failure: "http 503", "timeout", "unreachable", "tls", "broken answer", "publish". OW_EINVALID: the URL or
+   the secret; OW_EUNSUPPORTED in a build without libcurl. */
 int ow_handler_http_new(const struct ow_handler_http_options *options, struct ow_handler **ret,
                         struct ow_error *err) OW_MUST_CHECK;
 

@@ -177,8 +177,8 @@ int ow_pg_accepted_encode(struct ow_pg_outbox *o, int64_t *seqs, size_t count, s
         r = ow_buf_check(&o->bits, err);
     if (r < 0)
         return r;
-    runs = htobe32(runs);
-    memcpy(o->bits.data + 12, &runs, sizeof runs);
+    uint32_t big_endian = htobe32(runs);
+    memcpy(o->bits.data + 12, &big_endian, sizeof big_endian);
     return 0;
 }
 

@@ -18,6 +18,7 @@ enum {
     RETAINED_EVERY_MS = 10000,     /* how often the server is asked how much it keeps, where somebody watches */
     STOPPED_MS = 2000,             /* so long without a step, and somebody else may have taken over */
     NOISE_BYTES = 1024,            /* so little written since our own record is no reason for another one, */
+    LEFT_OUT_MAX = 1000,           /* rows of a snapshot that are passed over in one go */
     RECORD_BYTES = 32768,          /* unless others wrote meanwhile: more than a record with images of pages */
 };
 
@@ -285,43 +286,58 @@ static int replay(struct ow_pg_log *log, struct ow_message *ret, struct ow_error
     return r;
 }
 
-static int read_snapshot(struct ow_pg_log *log, struct ow_message *ret, struct ow_error *err)
+static int take_snapshot_row(struct ow_pg_log *log, struct ow_position position, struct ow_message *ret,
+                             struct ow_error *err)
 {
-    int r;
-    while ((r = ow_pg_snapshot_next(&log->snapshot, err)) == 1) {
-        const struct ow_pg_layout *layout = &log->snapshot.layout;
-        struct ow_position position = next_position(log);
-        r = admit(log, position, seq_of(log, layout, log->snapshot.values), err);
+    const struct ow_pg_layout *layout = &log->snapshot.layout;
+    bool is_first = !log->snapshot.is_described;
+    if (log->options.wants_rows && is_first) {
+        const struct ow_pg_outbox_table *outbox = &log->rows.outboxes[layout->outbox];
+        int r = ow_pg_table_describe_result(&log->tables[layout->outbox], &log->side, outbox->schema, outbox->table,
+                                            log->snapshot.batch, layout->column_count, err);
         if (r < 0)
             return r;
-        if (r == 0)
-            continue;
-        OW_CRASH_POINT(LOG_MID_SNAPSHOT);
-        bool is_first = !log->snapshot.is_described;
-        if (log->options.wants_rows && is_first) {
-            const struct ow_pg_outbox_table *outbox = &log->rows.outboxes[layout->outbox];
-            r = ow_pg_table_describe_result(&log->tables[layout->outbox], &log->side, outbox->schema, outbox->table,
-                                            log->snapshot.batch, err);
-            if (r < 0)
-                return r;
-            log->snapshot.is_described = true;
-        }
-        if (log->rows.outboxes[layout->outbox].has_changes) {
-            r = ow_pg_changes_of_snapshot(log, is_first, ret, err);
-            ret->position = position;
-            return r < 0 ? r : 1;
-        }
-        ow_pg_rows_message(&log->rows, layout, log->snapshot.values, ow_clock_wall_ms(), ret);
-        lend_row(log, OW_ROW_SNAPSHOT, layout->outbox, log->snapshot.values, ret);
+        log->snapshot.is_described = true;
+    }
+    if (log->rows.outboxes[layout->outbox].has_changes) {
+        int r = ow_pg_changes_of_snapshot(log, is_first, ret, err);
         ret->position = position;
-        ow_pg_log_add_image(log, layout, log->snapshot.values, ret);
-        return 1;
+        return r < 0 ? r : 1;
     }
-    if (r == 0) {
-        was_read(log, log->slot_start);
-        log->state = OW_PG_STREAMING;
+    ow_pg_rows_message(&log->rows, layout, log->snapshot.values, ow_clock_wall_ms(), ret);
+    lend_row(log, OW_ROW_SNAPSHOT, layout->outbox, log->snapshot.values, ret);
+    ret->position = position;
+    ow_pg_log_add_image(log, layout, log->snapshot.values, ret);
+    return 1;
+}
+
+/* 1: a message; 0: none yet, or the snapshot is through. */
+static int read_snapshot(struct ow_pg_log *log, struct ow_message *ret, struct ow_error *err)
+{
+    for (int left_out = 0; left_out < LEFT_OUT_MAX; left_out++) {
+        int r = ow_pg_snapshot_next(&log->snapshot, err);
+        if (r < 0)
+            return r;
+        if (r == 0) {
+            OW_CRASH_POINT(LOG_SNAPSHOT_READ);
+            was_read(log, log->slot_start);
+            log->state = OW_PG_STREAMING;
+            return 0;
+        }
+        struct ow_position position = {log->slot_start - 1, log->snapshot.place};
+        int64_t seq = seq_of(log, &log->snapshot.layout, log->snapshot.values);
+        if (log->snapshot.was_published) {
+            if (seq)
+                ow_pg_pruner_add(&log->pruner, seq);
+            continue;
+        }
+        r = admit(log, position, seq, err);
+        if (r > 0)
+            OW_CRASH_POINT(LOG_MID_SNAPSHOT);
+        if (r != 0)
+            return r < 0 ? r : take_snapshot_row(log, position, ret, err);
     }
-    return r;
+    return 0;
 }
 
 /* 1: a message; 0: nothing now. */
@@ -408,7 +424,7 @@ static int log_confirm(struct ow_source *source, const struct ow_position *posit
             return r;
     }
     if (log->has_snapshot_mark && log->slot_start && position.major >= log->slot_start) {
-        int r = ow_pg_log_end_snapshot(log, err);
+        int r = ow_pg_log_mark_done(log, err);
         if (r < 0)
             return r;
     }
@@ -518,8 +534,7 @@ static int log_tend(struct ow_source *source, struct ow_wait *wait, struct ow_er
         return 0;
     /* From here on the slot itself keeps others out. Its stream ends when the relay is stopped for long, which lets
        another take over; a lock would not. */
-    if (log->state == OW_PG_STREAMING && !log->has_snapshot_mark)
-        ow_pg_side_unlock(&log->side, log->slot);
+    ow_pg_side_unlock(&log->side, log->slot);
     r = ow_pg_replication_status(&log->stream, source->hurries && log->stream.flushed > log->stream.told, false, err);
     if (r == 0)
         r = ask_the_silent(log, wait, err);
@@ -547,6 +562,8 @@ static void log_discard(struct ow_source *source)
     ow_pg_track_done(&log->track);
     ow_pg_pruner_done(&log->pruner);
     ow_buf_done(&log->identity);
+    ow_buf_done(&log->mark);
+    ow_pg_past_done(&log->past);
     ow_buf_done(&log->image);
     ow_dead_letters_done(&log->letters);
     if (log->url)
@@ -563,6 +580,7 @@ static const struct ow_source_ops by_log_ops = {
     .is_log = true,
     .open = ow_pg_log_open,
     .identity = log_identity,
+    .is_held = ow_pg_log_is_held,
     .resume = ow_pg_log_resume,
     .next = log_next,
     .confirm = log_confirm,

@@ -12,21 +12,23 @@
  * Position: (LSN of the commit record, ordinal of the message in its transaction, from 1). Transactions that the server
  * streams while they are in progress wait in the spill; their ordinals are counted when they are read back at the
  * commit, over what was not rolled back, and so are the same as if they had come at once. Rows of the snapshot stand at
- * (L - 1, n), where L is the LSN at which the new slot begins. A logical message that is in no transaction stands at
- * (E - 1, 1), where E is the end of its record: a commit record may begin at E.
+ * (L - 1, place), where L is the LSN at which the new slot begins (see postgres_log_past.h). A logical message that is
+ * in no transaction stands at (E - 1, 1), where E is the end of its record: a commit record may begin at E.
  *
  * What is on record (by the broker, or in onewrite.position) is never behind what the server was told it may forget.
  * So at a start a slot behind the record is normal (its position survives a crash of the server only from the last
  * checkpoint), and what lies between is passed over; everything else is a gap, which a person has to accept.
  *
- * A snapshot that was begun is noted in onewrite.position (<slot>/snapshot) before its slot is made, and that it is
- * done only after its last row was confirmed: a relay that dies in between begins again with another slot.
+ * A snapshot that was begun is noted in onewrite.position (<slot>/snapshot) before its slot is made, what it shows
+ * before a row of it is published, and that it is done only after its last row was confirmed: a relay that dies in
+ * between begins again with another slot, and leaves out what was published by what is on record.
  */
 #ifndef OW_SOURCE_POSTGRES_LOG_H
 #define OW_SOURCE_POSTGRES_LOG_H
 
 #include "source/dead_letters.h"
 #include "source/postgres_log_changes.h"
+#include "source/postgres_log_past.h"
 #include "source/postgres_log_prune.h"
 #include "source/postgres_log_rows.h"
 #include "source/postgres_log_side.h"
@@ -65,12 +67,15 @@ struct ow_pg_log {
     struct ow_dead_letters letters;
     struct ow_buf image; /* of the row of the message that was yielded last */
 
-    struct ow_pg_slot found; /* when it was opened */
-    char membership[16];     /* of our own outbox in the publication; "": there is none */
-    bool was_taken_out;      /* it has another one than when the slot's first rows were read */
-    bool has_snapshot_mark;  /* a snapshot was begun and not done, here or in an earlier life */
-    bool goes_back;          /* what is on record is to be forgotten when the slot is made */
-    uint64_t slot_start;     /* where the slot that was made here begins; 0: none was made */
+    struct ow_pg_slot found;   /* when it was opened */
+    char membership[16];       /* of our own outbox in the publication; "": there is none */
+    bool was_taken_out;        /* it has another one than when the slot's first rows were read */
+    bool has_snapshot_mark;    /* a snapshot was begun and not done, here or in an earlier life */
+    bool goes_back;            /* what is on record is to be forgotten when the slot is made */
+    uint64_t slot_start;       /* where the slot that was made here begins; 0: none was made */
+    struct ow_buf mark;        /* of the snapshot, as it was read or written last; empty: there is none */
+    struct ow_pg_past past;    /* attempts at the snapshot, the one under way among them */
+    struct ow_position before; /* what was on record when the log was resumed */
 
     bool is_inside, is_replaying; /* a transaction; one from the spill */
     bool is_in_stream;            /* between stream start and stop */
@@ -104,13 +109,19 @@ static inline struct ow_pg_log *ow_pg_log_of(struct ow_source *source)
 /* postgres_log_start.c */
 int ow_pg_log_open(struct ow_source *source, struct ow_error *err);
 int ow_pg_log_resume(struct ow_source *source, const struct ow_position *position, struct ow_error *err);
+int ow_pg_log_is_held(struct ow_source *source, struct ow_error *err);
 void ow_pg_log_close(struct ow_source *source);
 /* The slot is made, or not yet: called until the state is another one. */
 int ow_pg_log_create(struct ow_pg_log *log, struct ow_error *err) OW_MUST_CHECK;
 /* "LSN" or "LSN, XID, LSN" (source.h); zeroed for NULL. */
 int ow_pg_takeover_parse(const char *text, struct ow_pg_takeover *ret, struct ow_error *err) OW_MUST_CHECK;
-/* The snapshot's last row is confirmed. */
-int ow_pg_log_end_snapshot(struct ow_pg_log *log, struct ow_error *err) OW_MUST_CHECK;
+
+/* postgres_log_mark.c */
+int ow_pg_log_look_for_mark(struct ow_pg_log *log, struct ow_error *err) OW_MUST_CHECK;
+/* OW_EUNREACHABLE: another relay has taken over, and has said otherwise. */
+int ow_pg_log_mark_begun(struct ow_pg_log *log,
+                         struct ow_error *err) OW_MUST_CHECK;                       /* with what is known of the past */
+int ow_pg_log_mark_done(struct ow_pg_log *log, struct ow_error *err) OW_MUST_CHECK; /* its last row is confirmed */
 
 /* postgres_log_aside.c */
 int ow_pg_log_set_aside(struct ow_source *source, const struct ow_message *message, const char *reason,

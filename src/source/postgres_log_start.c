@@ -1,32 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* How a log is opened: what has to be there, and whether what is there fits what is on record. */
+#include <libpq-fe.h>
 #include <stdio.h>
 #include <stdlib.h>
 
 #include "base/crash.h"
 #include "source/postgres_guard.h"
 #include "source/postgres_log.h"
-
-static const char MARK_BEGUN[] = "begun", MARK_DONE[] = "done "; /* and the membership */
-
-static void name_mark(const struct ow_pg_log *log, char to[OW_POSTGRES_NAME_SIZE + 16])
-{
-    (void)snprintf(to, OW_POSTGRES_NAME_SIZE + 16, "%s/snapshot", log->slot);
-}
-
-static int write_mark(struct ow_pg_log *log, const char *text, struct ow_error *err)
-{
-    char name[OW_POSTGRES_NAME_SIZE + 16];
-    name_mark(log, name);
-    return ow_pg_side_write_record(&log->side, name, text, log->stream.system_identifier, NULL, err);
-}
-
-static int mark_done(struct ow_pg_log *log, struct ow_error *err)
-{
-    char text[sizeof MARK_DONE + sizeof log->membership];
-    (void)snprintf(text, sizeof text, "%s%s", MARK_DONE, log->membership);
-    return write_mark(log, text, err);
-}
 
 /* --- closing ------------------------------------------------------------------------------------------ */
 
@@ -84,31 +64,6 @@ static int check_surroundings(struct ow_pg_log *log, struct ow_error *err)
     return r;
 }
 
-/* A snapshot that was begun and not done: its slot goes, since what the slot was made with cannot be had again. */
-static int look_for_mark(struct ow_pg_log *log, struct ow_error *err)
-{
-    char name[OW_POSTGRES_NAME_SIZE + 16];
-    struct ow_pg_record mark;
-    name_mark(log, name);
-    int r = ow_pg_side_read_record(&log->side, name, &mark, err);
-    if (r < 0)
-        return r;
-    log->has_snapshot_mark = mark.is_there && strcmp(mark.text, MARK_BEGUN) == 0;
-    bool is_done = mark.is_there && strncmp(mark.text, MARK_DONE, strlen(MARK_DONE)) == 0;
-    r = log->own_outbox >= 0 ? ow_pg_side_membership(&log->side, log->publication, log->membership, err) : 0;
-    if (r < 0)
-        return r;
-    log->was_taken_out = is_done && log->membership[0] && strcmp(mark.text + strlen(MARK_DONE), log->membership) != 0;
-    log->pruner.publication = log->publication;
-    log->pruner.membership = log->membership;
-    /* Rows that were there before the slot are known to be published; else nobody may delete by looking. */
-    log->pruner.looks = log->pruner.is_on && is_done && !log->was_taken_out;
-    if (!log->has_snapshot_mark || !log->found.is_there)
-        return 0;
-    log->found.is_there = false;
-    return ow_pg_side_drop_slot(&log->side, log->slot, err);
-}
-
 static int start_stream(struct ow_pg_log *log, struct ow_error *err)
 {
     bool has_messages = log->options.by_message || (log->options.wants_logical && log->stream.server_version >= 140000);
@@ -121,9 +76,9 @@ static int attach(struct ow_pg_log *log, struct ow_error *err)
     if (r == 0 && log->found.active_pid)
         r = ow_error_set(err, OW_ESTANDBY, "slot %s is active for PID %d", log->slot, log->found.active_pid);
     if (r == 0)
-        r = look_for_mark(log, err);
-    if (r == 0)
         r = ow_pg_replication_open(&log->stream, log->url, log->shown, err);
+    if (r == 0)
+        r = ow_pg_log_look_for_mark(log, err);
     if (r < 0)
         return r;
     struct ow_buf identity = {0};
@@ -253,7 +208,7 @@ static int begin_create(struct ow_pg_log *log, bool wants_snapshot, struct ow_er
             r = ow_pg_replication_open(&log->stream, log->url, log->shown, err);
     }
     if (r == 0 && wants_snapshot)
-        r = write_mark(log, MARK_BEGUN, err);
+        r = ow_pg_log_mark_begun(log, err);
     if (r == 0)
         r = ow_pg_replication_create(&log->stream, log->slot, err);
     if (r < 0)
@@ -279,6 +234,21 @@ static int go_back(struct ow_pg_log *log, struct ow_error *err)
                                    log->stream.system_identifier, NULL, err);
 }
 
+/* What the snapshot shows is noted before anything of it is published: whoever has to begin it again leaves out what
+   was. */
+static int open_snapshot(struct ow_pg_log *log, const char *name, struct ow_error *err)
+{
+    int r = ow_pg_snapshot_open(&log->snapshot, log->url, log->shown, name, &log->rows, err);
+    if (r == 0)
+        r = ow_pg_past_begin(&log->past, log->slot_start, log->before, log->snapshot.sees, log->snapshot.tables, err);
+    if (r == 0)
+        r = ow_pg_log_mark_begun(log, err);
+    log->snapshot.past = &log->past;
+    if (r == 0)
+        OW_CRASH_POINT(LOG_SNAPSHOT_NOTED);
+    return r;
+}
+
 int ow_pg_log_create(struct ow_pg_log *log, struct ow_error *err)
 {
     char *name = NULL;
@@ -286,26 +256,17 @@ int ow_pg_log_create(struct ow_pg_log *log, struct ow_error *err)
     if (r <= 0)
         return r;
     OW_CRASH_POINT(LOG_SLOT_MADE);
-    r = log->goes_back ? go_back(log, err) : 0;
+    /* What was recorded before lies before it, unless the server itself was put back. */
+    r = log->goes_back || log->before.major >= log->slot_start ? go_back(log, err) : 0;
     if (r == 0 && log->has_snapshot_mark)
-        r = ow_pg_snapshot_open(&log->snapshot, log->url, log->shown, name, &log->rows, err);
+        r = open_snapshot(log, name, err);
     free(name);
     if (r == 0)
         r = start_stream(log, err);
     if (r < 0)
         return r;
-    log->commit_lsn = log->slot_start - 1;
-    log->ordinal = 0;
     log->state = log->has_snapshot_mark ? OW_PG_SNAPSHOT : OW_PG_STREAMING;
     return 0;
-}
-
-int ow_pg_log_end_snapshot(struct ow_pg_log *log, struct ow_error *err)
-{
-    int r = mark_done(log, err);
-    if (r == 0)
-        log->has_snapshot_mark = false;
-    return r;
 }
 
 /* --- resuming ----------------------------------------------------------------------------------------- */
@@ -318,12 +279,13 @@ static int go_on_over_gap(struct ow_pg_log *log, struct ow_error *err)
     log->track.confirmed = (struct ow_position){0};
     log->takeover = (struct ow_pg_takeover){0};
     log->options.accepts_gap = false; /* that one, not the next */
-    int r = log->was_taken_out && !wants_snapshot ? mark_done(log, err) : 0;
+    int r = log->was_taken_out && !wants_snapshot ? ow_pg_log_mark_done(log, err) : 0;
     if (r < 0)
         return r;
     if (wants_snapshot || !log->found.is_there || log->found.is_lost) {
         log->goes_back = true; /* once the slot is there: until then the gap has to be seen again */
-        return begin_create(log, wants_snapshot, err);
+        r = begin_create(log, wants_snapshot, err);
+        return r < 0 ? r : wants_snapshot;
     }
     log->state = OW_PG_STREAMING;
     return go_back(log, err);
@@ -332,6 +294,31 @@ static int go_on_over_gap(struct ow_pg_log *log, struct ow_error *err)
 static bool wants_first_snapshot(const struct ow_pg_log *log)
 {
     return !log->options.by_message && !log->options.has_no_snapshot;
+}
+
+/* A snapshot was begun and is not noted as done. 1: it is begun again, with another slot, since what a slot was made
+   with cannot be had twice; 0: it is through after all, and the log goes on. */
+static int go_on_with_snapshot(struct ow_pg_log *log, struct ow_position record, struct ow_error *err)
+{
+    int r;
+    if (ow_pg_past_settle(&log->past, record) == OW_PG_PAST_THROUGH) {
+        r = ow_pg_log_mark_done(log, err);
+        log->pruner.looks = r == 0 && log->pruner.is_on;
+        return r;
+    }
+    r = begin_create(log, !log->options.by_message, err);
+    return r < 0 ? r : 1;
+}
+
+int ow_pg_log_is_held(struct ow_source *source, struct ow_error *err)
+{
+    struct ow_pg_log *log = ow_pg_log_of(source);
+    struct ow_pg_slot now;
+    /* Before it streams it has the lock, for as long as this connection is there. */
+    int r = ow_pg_side_find_slot(&log->side, log->slot, &now, err);
+    if (r == 0 && log->stream.is_streaming && now.active_pid != PQbackendPID(log->stream.conn))
+        r = ow_error_set(err, OW_EUNREACHABLE, "%s: slot %s was taken over by another relay", log->shown, log->slot);
+    return r;
 }
 
 int ow_pg_log_resume(struct ow_source *source, const struct ow_position *position, struct ow_error *err)
@@ -347,9 +334,11 @@ int ow_pg_log_resume(struct ow_source *source, const struct ow_position *positio
     bool is_on_record = !ow_position_is_zero(record);
     if (!is_on_record) /* but the server may have been told; of what is on record it is never told more */
         record = log->track.confirmed;
-    if (log->has_snapshot_mark) { /* begun and not done: what is on record is of that attempt */
-        log->goes_back = !ow_position_is_zero(record);
-        return begin_create(log, !log->options.by_message, err);
+    log->before = record;
+    if (log->has_snapshot_mark) {
+        r = go_on_with_snapshot(log, record, err);
+        if (r != 0)
+            return r;
     }
     log->takeover = (struct ow_pg_takeover){0};
     if (ow_position_is_zero(record) && log->start_after) {

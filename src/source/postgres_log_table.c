@@ -170,10 +170,10 @@ int ow_pg_table_describe(struct ow_pg_table *table, struct ow_pg_side *side, con
 }
 
 int ow_pg_table_describe_result(struct ow_pg_table *table, struct ow_pg_side *side, const char *schema,
-                                const char *name, const struct pg_result *result, struct ow_error *err)
+                                const char *name, const struct pg_result *result, size_t columns, struct ow_error *err)
 {
     OW_CLEANUP(named_done) struct named named = {0};
-    for (int i = 0; i < PQnfields(result); i++)
+    for (int i = 0; i < (int)columns; i++)
         name_column(&named, ow_bytes_of(PQfname(result, i)), PQftype(result, i), PQfmod(result, i));
     return describe(table, side, schema, name, &named, err);
 }

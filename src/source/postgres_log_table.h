@@ -23,11 +23,12 @@ struct ow_pg_table {
 
 void ow_pg_table_done(struct ow_pg_table *table);
 
-/* From now on rows look like that: of the log, or of a result of a query on the table. What was there before is gone.
-   An error of the connection: `table` is as it was. */
+/* From now on rows look like that: of the log, or the first columns of a result of a query on the table. What was there
+   before is gone. An error of the connection: `table` is as it was. */
 int ow_pg_table_describe(struct ow_pg_table *table, struct ow_pg_side *side, const struct ow_pg_relation *relation,
                          struct ow_error *err) OW_MUST_CHECK;
 int ow_pg_table_describe_result(struct ow_pg_table *table, struct ow_pg_side *side, const char *schema,
-                                const char *name, const struct pg_result *result, struct ow_error *err) OW_MUST_CHECK;
+                                const char *name, const struct pg_result *result, size_t columns,
+                                struct ow_error *err) OW_MUST_CHECK;
 
 #endif

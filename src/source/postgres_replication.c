@@ -214,8 +214,8 @@ static int take_frame(struct ow_pg_replication *r, struct ow_error *err)
     return 0;
 }
 
-/* Nothing is there now. What stands between may have lost the connection without a word, and TCP sees only as far as the
-   next host: a server that lives answers when it is asked. */
+/* Nothing is there now. What stands between may have lost the connection without a word, and TCP sees only as far as
+   the next host: a server that lives answers when it is asked. */
 static int bear_silence(struct ow_pg_replication *r, struct ow_error *err)
 {
     int64_t now = ow_clock_monotonic_ms();

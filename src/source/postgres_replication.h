@@ -53,8 +53,8 @@ int ow_pg_replication_created(struct ow_pg_replication *r, uint64_t *ret_lsn, ch
 /* Begins to stream from where the slot stands. OW_ESTANDBY: another one streams from it; the text has its pid. */
 int ow_pg_replication_start(struct ow_pg_replication *r, const char *slot, const char *publication, bool has_messages,
                             struct ow_error *err) OW_MUST_CHECK;
-/* 1: a frame, which lives until the next call; 0: none now; < 0. To be called every few seconds while it streams, or what
-   ends by OW_PG_SILENT_MS ends later. */
+/* 1: a frame, which lives until the next call; 0: none now; < 0. To be called every few seconds while it streams, or
+   what ends by OW_PG_SILENT_MS ends later. */
 int ow_pg_replication_next(struct ow_pg_replication *r, struct ow_pg_frame *ret, struct ow_error *err) OW_MUST_CHECK;
 /* Sends a status if it is due or `now` is said; `wants_reply`: and asks the server how far it is. */
 int ow_pg_replication_status(struct ow_pg_replication *r, bool now, bool wants_reply,

@@ -34,8 +34,13 @@ struct ow_source_ops {
     /* A text that names this source for ever, also after the file was moved; for positions that a broker
        keeps. The source's own, until close. */
     const char *(*identity)(struct ow_source *source);
+    /* Of a log: that no other relay can have had it since it was opened, asked when the broker has said what is on
+       record, and from then on fences that other one off. OW_EUNREACHABLE: one may have. NULL: to confirm is fenced by
+       itself. */
+    int (*is_held)(struct ow_source *source, struct ow_error *err);
     /* Where a broker knows a position: what lies at or before it need not be yielded by a log. A polled
-       outbox yields what rows there are; the relay asks the broker about them. NULL: from the start. */
+       outbox yields what rows there are; the relay asks the broker about them. NULL: from the start.
+       1, of a log: it begins anew. What was yielded before and is not on record comes again, at other positions. */
     int (*resume)(struct ow_source *source, const struct ow_position *position, struct ow_error *err);
 
     /* 1: *ret is the next message, its bytes the source's until the next call of any slot.

@@ -22,7 +22,7 @@ static char folder[64], path[96];
 static const char *what;
 
 #define OW_COUNT_OF(array) (sizeof(array) / sizeof *(array))
-#define MUST(condition) must((condition), #condition, __LINE__)
+#define MUST(condition)    must((condition), #condition, __LINE__)
 
 static void must(bool holds, const char *text, int line)
 {

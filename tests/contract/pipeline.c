@@ -304,8 +304,9 @@ static void broken_in_the_middle(void)
     }
 }
 
-/* Between a client and the server: hands on, until it is told to keep the server's answers to itself, or to cut. */
-enum { HAND_ON, KEEP_ANSWERS, CUT_AT_ANSWER };
+/* Between a client and the server: hands on, until it is told to keep the server's answers, which it may be told to
+   hand on later, or to cut. */
+enum { HAND_ON, KEEP_ANSWERS, CUT_AT_ANSWER, HAND_ON_LATE };
 struct middle {
     int listener, server_port;
     atomic_int mode;
@@ -321,26 +322,41 @@ static int connected_to(int port)
     return fd;
 }
 
+/* false: one of them has gone. */
+static bool pass_on(struct middle *m, int from, int to, bool is_answer)
+{
+    static char kept[65536];
+    char bytes[65536];
+    int mode = atomic_load(&m->mode);
+    ssize_t n = read(from, bytes, sizeof bytes);
+    if (n <= 0 || (is_answer && mode == CUT_AT_ANSWER)) {
+        atomic_fetch_add(&m->kept, n > 0 ? (int)n : 0);
+        return false;
+    }
+    if (is_answer && mode == KEEP_ANSWERS) {
+        size_t at = (size_t)atomic_load(&m->kept);
+        MUST(at + (size_t)n <= sizeof kept);
+        memcpy(kept + at, bytes, (size_t)n);
+        atomic_fetch_add(&m->kept, (int)n);
+        return true;
+    }
+    if (is_answer && mode == HAND_ON_LATE) {
+        int late = atomic_exchange(&m->kept, 0);
+        if (late > 0 && send(to, kept, (size_t)late, MSG_NOSIGNAL) != late)
+            return false;
+    }
+    return send(to, bytes, (size_t)n, MSG_NOSIGNAL) == n;
+}
+
 static void *stand_between(void *context)
 {
     struct middle *m = context;
     int client = accept(m->listener, NULL, NULL), server = connected_to(m->server_port);
-    char bytes[65536];
-    for (;;) {
+    for (bool goes_on = true; goes_on;) {
         struct pollfd fds[] = {{.fd = client, .events = POLLIN}, {.fd = server, .events = POLLIN}};
         (void)poll(fds, 2, -1);
         bool is_answer = fds[1].revents != 0;
-        ssize_t n = read(is_answer ? server : client, bytes, sizeof bytes);
-        if (n <= 0)
-            break;
-        if (is_answer && atomic_load(&m->mode) != HAND_ON)
-            atomic_fetch_add(&m->kept, (int)n);
-        if (is_answer && atomic_load(&m->mode) == CUT_AT_ANSWER)
-            break;
-        if (is_answer && atomic_load(&m->mode) == KEEP_ANSWERS)
-            continue;
-        if (send(is_answer ? client : server, bytes, (size_t)n, MSG_NOSIGNAL) != n)
-            break;
+        goes_on = pass_on(m, is_answer ? server : client, is_answer ? client : server, is_answer);
     }
     (void)close(client);
     (void)close(server);
@@ -378,6 +394,8 @@ static void no_answer(int mode)
         (void)poll(NULL, 0, 1);
     MUST(there() == 2 && atomic_load(&m.kept) > 0); /* it was done, and is not known to be */
     DO(admin->ops->script(admin, "DELETE FROM public.pipe", &err));
+    if (mode == KEEP_ANSWERS)
+        atomic_store(&m.mode, HAND_ON_LATE);
     must_be_lost(store, insert); /* a late answer is taken for nothing */
     store->ops->close(store);
     (void)pthread_join(thread, NULL);

@@ -265,9 +265,10 @@ int sim_record_position(struct ow_broker *base, const char *source, struct ow_po
     }
     if (b->has_place) {
         sim_happened(SIM_RECORD);
-        if (ow_position_compare(position, w->bus.position) > 0)
+        if (ow_position_compare(position, w->bus.position) > 0) {
             sim_check_position(w, position);
-        else
+            w->log.gap_is_due |= position.major < w->log.slot && !sim_node_holds(b->node);
+        } else
             put_back(b, position);
         w->takeovers += !sim_node_holds(b->node); /* whoever works on it cannot know this record */
         put_on_record(w, position);

@@ -65,7 +65,10 @@ static void commit(struct sim_world *w, struct sim_writer *writer)
             continue;
         position.minor++;
         row->message = w->count;
-        sim_message_add(w, &row->row, position)->commit = log->end;
+        struct sim_message *m = sim_message_add(w, &row->row, position);
+        m->commit = log->end;
+        m->committed = position;
+        m->place = i + 1;
     }
     sim_happened(SIM_COMMIT);
     writer->is_open = false;
@@ -162,7 +165,8 @@ void sim_log_crash(struct sim_world *w)
 void sim_log_tamper(struct sim_world *w)
 {
     struct sim_log *log = &w->log;
-    if (log->holder != SIM_NOBODY || log->end <= sim_log_record(w).major || ow_position_is_zero(sim_log_record(w)))
+    if (log->holder != SIM_NOBODY || !log->has_slot || log->end <= sim_log_record(w).major ||
+        ow_position_is_zero(sim_log_record(w)))
         return;
     sim_trace(w, "somebody reads from the slot, up to %llu", (unsigned long long)log->end);
     log->slot = log->durable_slot = log->end;
@@ -213,12 +217,15 @@ static int log_open(struct ow_source *base, struct ow_error *err)
     s->is_open = true;
     s->is_resumed = s->is_cut = s->is_inside = false;
     s->at = s->spilled = s->row_count = s->row_at = 0;
+    if (log->slot < s->start && ow_position_is_zero(sim_log_record(w)))
+        w->takeovers++; /* a crash has put it back: what lies between comes again */
     s->start = log->slot;
     s->read_lsn = s->told = 0;
     s->target = log->end;
     s->streams = sim_chance(&w->dice, w->options.streamed) ? sim_throw(&w->dice) : 0;
     s->idle_due_ms = s->status_due_ms = w->now_ms;
     ow_pg_track_restart(&s->track);
+    sim_snapshot_opened(s);
     sim_trace(w, "log opened at %llu", (unsigned long long)s->start);
     return 0;
 }
@@ -250,6 +257,10 @@ static int log_resume(struct ow_source *base, const struct ow_position *position
     bool is_on_record = !ow_position_is_zero(record);
     if (!is_on_record)
         record = s->track.confirmed;
+    int r = s->has_mark || !w->log.has_slot ? sim_snapshot_resume(s, record, err) : 0;
+    s->is_resumed = r == 1;
+    if (r != 0)
+        return r;
     bool has_gap = is_on_record && s->start > record.major;
     if (has_gap && !w->log.gap_is_due)
         sim_fail(w, "the slot stands at %llu, ahead of the recorded position %llu", (unsigned long long)s->start,
@@ -265,10 +276,21 @@ static int log_resume(struct ow_source *base, const struct ow_position *position
     else
         s->track.confirmed = record;
     for (uint32_t i = 0; i < w->count && !has_gap; i++)
-        if (w->messages[i].is_in_source && w->messages[i].position.major < s->start)
+        if (w->messages[i].is_in_source && w->messages[i].position.major < s->start &&
+            ow_position_compare(w->messages[i].position, record) > 0)
             sim_fail(w, "the slot has forgotten %s, and nobody notices", w->messages[i].id);
     s->is_resumed = true;
     return 0;
+}
+
+static int log_is_held(struct ow_source *base, struct ow_error *err)
+{
+    struct sim_source *s = self_of(base);
+    struct sim_world *w = s->node->world;
+    enum sim_fate fate = fate_of(s, "source.is_held");
+    if (fate != SIM_GOES)
+        return fail(s, SIM_FAILS, "source.is_held", err);
+    return w->log.holder == s->node->number ? 0 : ow_error_set(err, OW_EUNREACHABLE, "another relay has the slot");
 }
 
 static bool is_streamed(const struct sim_source *s, uint32_t transaction)
@@ -367,6 +389,12 @@ static int log_next(struct ow_source *base, struct ow_message *ret, struct ow_er
         return fail(s, SIM_FAILS, "source.next", err);
     if (!s->is_resumed)
         sim_fail(w, "source.next before source.resume");
+    if (s->is_creating || s->is_in_snapshot) {
+        int r = sim_snapshot_next(s, ret, err);
+        if (r != 0)
+            return r;
+        was_read(s, s->slot_start);
+    }
     for (;;) {
         int r = s->is_inside ? next_row(s, ret, err) : 0;
         if (r != 0)
@@ -403,6 +431,9 @@ static int log_confirm(struct ow_source *base, const struct ow_position *positio
         w->log.gap_is_due &= position.major < w->log.slot;
         sim_happened(SIM_SELF_RECORD);
     }
+    int r = fate == SIM_GOES ? sim_snapshot_confirm(s, position, err) : 0;
+    if (r < 0)
+        return r;
     for (uint32_t i = 0; i < w->count; i++) {
         struct sim_message *m = &w->messages[i];
         if (m->is_in_source && ow_position_compare(m->position, position) <= 0) {
@@ -452,7 +483,8 @@ static bool log_idle_position(struct ow_source *base, struct ow_position *ret)
 {
     struct sim_source *s = self_of(base);
     struct sim_world *w = s->node->world;
-    if (!s->is_resumed || !ow_pg_track_idle(&s->track, ret) || w->now_ms < s->idle_due_ms)
+    if (!s->is_resumed || s->is_creating || s->is_in_snapshot || !ow_pg_track_idle(&s->track, ret) ||
+        (w->now_ms < s->idle_due_ms && !s->has_mark))
         return false;
     s->idle_due_ms = w->now_ms + (w->is_calm ? IDLE_EVERY_MS : sim_between(&w->dice, 1, IDLE_EVERY_MS / 10));
     sim_happened(SIM_IDLE_POSITION);
@@ -463,7 +495,7 @@ static bool log_idle_position(struct ow_source *base, struct ow_position *ret)
 static bool log_is_at_end(struct ow_source *base)
 {
     const struct sim_source *s = self_of(base);
-    return s->is_resumed && !s->is_inside && s->read_lsn >= s->target;
+    return s->is_resumed && !s->is_inside && !s->has_mark && s->read_lsn >= s->target;
 }
 
 static void log_wait(struct ow_source *base, struct ow_wait *wait)
@@ -472,7 +504,7 @@ static void log_wait(struct ow_source *base, struct ow_wait *wait)
     if (!s->is_open && !s->node->is_dead)
         sim_fail(s->node->world, "source.wait of a source that is not open");
     ow_wait_add(wait, SIM_SOURCE_FD, POLLIN);
-    if (s->is_inside)
+    if (s->is_inside || s->is_creating || s->is_in_snapshot)
         ow_wait_until(wait, s->node->world->now_ms);
 }
 
@@ -496,7 +528,8 @@ static void log_close(struct ow_source *base)
 bool sim_log_has_news(const struct sim_source *s)
 {
     const struct sim_world *w = s->node->world;
-    return s->is_cut || s->is_inside || s->at < w->log.wal_count || s->read_lsn < w->log.end;
+    return s->is_cut || s->is_inside || s->is_creating || s->is_in_snapshot || s->at < w->log.wal_count ||
+           s->read_lsn < w->log.end;
 }
 
 const struct ow_source_ops sim_log_ops = {
@@ -504,6 +537,7 @@ const struct ow_source_ops sim_log_ops = {
     .is_log = true,
     .open = log_open,
     .identity = sim_source_identity,
+    .is_held = log_is_held,
     .resume = log_resume,
     .next = log_next,
     .confirm = log_confirm,

@@ -66,6 +66,9 @@ static void roll_options(struct sim_world *w)
     o->cut = o->is_log ? rate(w, 30) : 0;
     o->server_crash = o->is_log ? rate(w, 60) : 0;
     o->tamper = o->is_log ? rate(w, 30) : 0;
+    o->has_snapshot = o->is_log && w->seed % 4 == 0;
+    o->prunes = w->seed / 4 % 2;
+    o->parks &= !o->has_snapshot;
 }
 
 void sim_describe(const struct sim_options *o, char *to, size_t size)
@@ -73,16 +76,20 @@ void sim_describe(const struct sim_options *o, char *to, size_t size)
     static const char *const kinds[] = {"ordered", "unordered", "transactions", "recording", "exactly"};
     (void)snprintf(
         to, size,
-        "source=%s%s broker=%s relays=%u shapes=%u messages=%u keys=%u window=%u/%zuB capacity=%u attempts_max=%u "
+        "source=%s%s%s broker=%s relays=%u shapes=%u messages=%u keys=%u window=%u/%zuB capacity=%u attempts_max=%u "
         "elapsed_max=%lld parks=%d later=%u trouble=%u "
         "poison=%u unwanted=%u shaped_away=%u streamed=%u drop=%u slow_ack=%u lost_ack=%u late_ack=%u "
         "double_receipt=%u fail_broker=%u fail_source=%u permanent=%u crash=%u stop=%u down=%u restore=%u drain=%u "
         "cut=%u server_crash=%u tamper=%u",
-        o->is_log ? "log" : "polled", o->has_leases ? "+lease" : "", kinds[o->kind], o->nodes, o->shapes, o->messages,
-        o->keys, o->window_count, o->window_bytes, o->capacity, o->attempts_max, (long long)o->elapsed_max_ms, o->parks,
-        o->later, o->trouble, o->poison, o->unwanted, o->shaped_away, o->streamed, o->drop, o->slow_ack, o->lost_ack,
-        o->late_ack, o->double_receipt, o->fail_broker, o->fail_source, o->permanent, o->crash, o->stop, o->down,
-        o->restore, o->drain, o->cut, o->server_crash, o->tamper);
+        o->is_log ? "log" : "polled", o->has_leases ? "+lease" : "",
+        !o->has_snapshot ? ""
+        : o->prunes      ? "+snapshot"
+                         : "+snapshot-kept",
+        kinds[o->kind], o->nodes, o->shapes, o->messages, o->keys, o->window_count, o->window_bytes, o->capacity,
+        o->attempts_max, (long long)o->elapsed_max_ms, o->parks, o->later, o->trouble, o->poison, o->unwanted,
+        o->shaped_away, o->streamed, o->drop, o->slow_ack, o->lost_ack, o->late_ack, o->double_receipt, o->fail_broker,
+        o->fail_source, o->permanent, o->crash, o->stop, o->down, o->restore, o->drain, o->cut, o->server_crash,
+        o->tamper);
 }
 
 /* --- the world goes on --------------------------------------------------------------------------------- */
@@ -317,7 +324,8 @@ void sim_turn(struct sim_world *w)
 
 static bool is_finished(const struct sim_world *w, const struct sim_node *node)
 {
-    if (!node->is_alive || !ow_relay_is_idle(&node->relay) || (w->options.is_log && w->log.slot < w->log.end))
+    if (!node->is_alive || !ow_relay_is_idle(&node->relay) || (w->options.is_log && w->log.slot < w->log.end) ||
+        sim_snapshot_is_due(w))
         return false;
     for (uint32_t i = 0; i < w->count; i++)
         if (w->messages[i].is_in_source)
@@ -375,12 +383,15 @@ void sim_run(struct sim_world *w, uint64_t seed, bool traces)
                             .last_holder = SIM_NOBODY,
                             .log = {.holder = SIM_NOBODY, .end = 100, .slot = 100, .durable_slot = 100}};
     roll_options(w);
+    w->log.has_slot = !w->options.has_snapshot;
     for (int i = 0; i < SIM_NODES_MAX; i++) {
         w->nodes[i].world = w;
         w->nodes[i].number = i;
         sim_source_init(&w->nodes[i].source, &w->nodes[i]);
         sim_broker_init(&w->nodes[i].broker, &w->nodes[i]);
     }
+    for (uint32_t n = w->options.has_snapshot ? roll(w, 80) : 0; n > 0; n--)
+        sim_log_write(w);
     for (uint32_t n = 0; !w->has_failed && (n < w->options.fault_events || w->written < w->options.messages); n++) {
         sim_turn(w);
         sim_check_now(w);

@@ -281,6 +281,7 @@ void sim_source_forget(struct sim_source *s)
     if (s->is_open && w->log.holder == s->node->number)
         w->log.holder = SIM_NOBODY;
     ow_pg_track_done(&s->track);
+    ow_pg_past_done(&s->past);
     s->is_open = s->is_resumed = s->is_cut = false;
 }
 

@@ -9,15 +9,16 @@
  *
  *   schedule.c   what happens next             source.c      the outbox that is polled, under a lock or a lease
  *   node.c       a process with its relay      log.c         a server's log, its slot, and who reads it
- *   check.c      what must always hold         broker.c      brokers without transactions
- *   world.c      messages, faults, trace       broker_txn.c  brokers with them, and recorded positions
- *   main.c       many schedules; the planted faults
+ *   check.c      what must always hold         log_snapshot.c  its first start
+ *   world.c      messages, faults, trace       broker.c      brokers without transactions
+ *   main.c       many schedules; mutants       broker_txn.c  brokers with them, and recorded positions
  */
 #ifndef OW_SIM_WORLD_H
 #define OW_SIM_WORLD_H
 
 #include "dice.h"
 #include "pattern/relay/relay.h"
+#include "source/postgres_log_past.h"
 #include "source/postgres_log_track.h"
 
 enum {
@@ -28,6 +29,8 @@ enum {
     SIM_COPIES_MAX = 256,
     SIM_KEYS_MAX = 5, /* the last one is the null key */
     SIM_NODES_MAX = 2,
+    SIM_SLOTS_MAX = 64,
+    SIM_MARK_SIZE = 1500,
     SIM_NOBODY = -1,
     SIM_GHOST = -2, /* a connection whose other end is gone, which the server has not noticed */
     SIM_SOURCE_FD = 1000,
@@ -106,6 +109,11 @@ enum sim_kind {
     X(RESTORE, "the source was restored from a backup")                                   \
     X(WENT_BACK, "the relay saw that the source went back")                               \
     X(KNOWN, "a broker knew a message from before a crash")                               \
+    X(SNAPSHOT, "a slot was made, with a snapshot of what stood before")                  \
+    X(SNAPSHOT_AGAIN, "a snapshot was begun again")                                       \
+    X(LEFT_OUT, "a snapshot left out what an earlier one had published")                  \
+    X(SNAPSHOT_THROUGH, "a snapshot was through, and that was not noted")                 \
+    X(MARK_CHANGED, "a relay found that another one had begun the snapshot again")        \
     X(OVERSIZE, "a message larger than the window was sent")                              \
     X(WINDOW_FULL, "the window was full")
 
@@ -123,6 +131,7 @@ extern const char *const sim_happening_texts[SIM_HAPPENING_COUNT];
 struct sim_options {
     enum sim_kind kind;
     bool is_log, shapes, has_leases;
+    bool has_snapshot, prunes; /* the slot is made by the relay; the table loses what is confirmed */
     uint32_t nodes, messages, keys, window_count, capacity, fault_events, attempts_max;
     size_t window_bytes;
     uint32_t barren;       /* so many messages of a log cannot be sent, before one can */
@@ -137,8 +146,9 @@ struct sim_options {
 };
 
 struct sim_message {
-    struct ow_position position;
-    uint64_t commit; /* of a log: the LSN at which its commit ends */
+    struct ow_position position, committed; /* of a log: the latter is where its commit is */
+    uint64_t place;                         /* in the table */
+    uint64_t commit;                        /* of a log: the LSN at which its commit ends */
     uint32_t key;
     bool is_poison;      /* ow_message_check() refuses it, or whoever shapes it */
     bool is_unwanted;    /* the broker rejects it, always */
@@ -213,6 +223,13 @@ struct sim_source {
     uint64_t streams; /* bits: transactions that this connection gets while they are in progress */
     uint64_t told;
     int64_t idle_due_ms, status_due_ms;
+    /* of its first start */
+    struct ow_pg_past past; /* the real one */
+    char mark[SIM_MARK_SIZE];
+    bool has_mark, is_creating, is_in_snapshot;
+    uint64_t slot_start, place, snapshot_rows;
+    uint32_t snapshot_count;
+    struct ow_position before;
 };
 
 /* A relay's end of the broker. */
@@ -269,6 +286,10 @@ struct sim_log {
     struct ow_position record;   /* in the database, where the broker keeps none */
     struct ow_position best;     /* the highest that was ever on record, wherever it is */
     bool gap_is_due;
+    bool has_slot;
+    char mark[SIM_MARK_SIZE];      /* in the database: how far the snapshot is */
+    uint64_t slots[SIM_SLOTS_MAX]; /* where those began that were made */
+    uint32_t slot_count;
     uint32_t accepts_gap; /* whoever starts after this life has been told to go on; 0: nobody */
 };
 
@@ -385,6 +406,19 @@ void sim_log_crash(struct sim_world *world);  /* the server, and it starts again
 void sim_log_tamper(struct sim_world *world); /* somebody else moves the slot */
 bool sim_log_has_news(const struct sim_source *source);
 struct ow_position sim_log_record(const struct sim_world *world); /* what is on record, wherever it is */
+
+/* log_snapshot.c */
+void sim_snapshot_opened(struct sim_source *source);
+/* 1: the snapshot is begun, perhaps again; 0: it is through. */
+int sim_snapshot_resume(struct sim_source *source, struct ow_position record, struct ow_error *err);
+int sim_snapshot_next(struct sim_source *source, struct ow_message *ret, struct ow_error *err);
+int sim_snapshot_confirm(struct sim_source *source, struct ow_position position, struct ow_error *err);
+bool sim_snapshot_is_due(const struct sim_world *world);
+/* Whether a relay that starts now begins the snapshot again; *ret: and this message is in it. */
+bool sim_snapshot_repeats(const struct sim_world *world, const struct sim_message *message, bool *ret);
+/* Whether it has had this position. */
+bool sim_snapshot_has_place(const struct sim_world *world, const struct sim_message *message,
+                            struct ow_position position);
 
 /* broker.c */
 void sim_broker_init(struct sim_broker *broker, struct sim_node *node);

@@ -151,9 +151,9 @@ struct ow_consumer_view {
     int64_t oldest_ms;        /* the time of the oldest of these messages, wall clock; 0: not known, or there is none */
 };
 void ow_consumer_look(const struct ow_consumer *consumer, struct ow_consumer_view *ret);
-/* Where it stands in its i-th partition, and when the oldest of the records that it has read and not settled was written
-   (wall clock; 0: there is none, or it is not known). False: there are no more. The topic is the consumer's until the
-   next step. */
+/* Where it stands in its i-th partition, and when the oldest of the records that it has read and not settled was
+   written (wall clock; 0: there is none, or it is not known). False: there are no more. The topic is the consumer's
+   until the next step. */
 bool ow_consumer_standing(const struct ow_consumer *consumer, size_t i, const char **ret_topic, int64_t *ret_partition,
                           struct ow_standing *ret, int64_t *ret_oldest_ms);
 

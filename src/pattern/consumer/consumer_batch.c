@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Effects in the transaction of the inbox. What comes fast shares a transaction; when one of it fails all of it is
- * rolled back and goes again one by one, so that the one to blame is found and the others are not held up. A message
- * that has failed before stands alone from then on.
+ * rolled back and goes again: what stands before the one to blame, that one alone, and what stands behind it. Where a
+ * commit fails it is not known which one is, and halves are tried. A message that has failed before stands alone from
+ * then on.
  */
 #include <stdio.h>
 #include <string.h>
@@ -67,7 +68,8 @@ static int sort_out(struct ow_consumer *c, struct batch *b, size_t first, size_t
     return r;
 }
 
-/* 0: committed; 1: rolled back, *ret_blamed is the call to blame; < 0: rolled back, the inbox is in trouble. */
+/* 0: committed; 1: rolled back, *ret_blamed is the call to blame, NULL: one of them; < 0: rolled back, the inbox is in
+   trouble. */
 static int transact(struct ow_consumer *c, struct batch *b, size_t first, size_t count,
                     struct ow_consumer_call **ret_blamed, struct ow_outcome *outcome, struct ow_error *err)
 {
@@ -90,7 +92,7 @@ static int transact(struct ow_consumer *c, struct batch *b, size_t first, size_t
         r = c->inbox->ops->commit(c->inbox, err);
         if (r < 0 && tasks > 0 &&
             ow_error_class(r) != OW_CLASS_RETRYABLE) { /* a constraint that is checked at the end */
-            *ret_blamed = b->task_calls[0];
+            *ret_blamed = tasks == 1 ? b->task_calls[0] : NULL;
             *outcome = (struct ow_outcome){.kind = OW_OUTCOME_FAILED, .retry_after_ms = -1, .class = "commit"};
             (void)snprintf(outcome->reason, sizeof outcome->reason, "%s", err->text);
             r = 1;
@@ -167,23 +169,59 @@ static int refuse(struct ow_consumer_call *call, struct ow_outcome *outcome)
     return 1;
 }
 
-/* One by one. */
-static int run_each(struct ow_consumer *c, struct batch *b, struct ow_error *err)
+/* How the rest of a batch is divided into transactions. */
+struct pieces {
+    size_t at;    /* the next one's first */
+    size_t alone; /* the index of a call that stands alone; SIZE_MAX */
+    size_t most;  /* in one */
+};
+
+static size_t next_piece(const struct batch *b, const struct pieces *p)
 {
-    for (size_t i = 0; i < b->count; i++) {
-        struct ow_consumer_call *call = b->calls[i], *blamed = NULL;
+    size_t n = 0;
+    while (p->at + n < b->count && n < p->most) {
+        bool stands_alone = p->at + n == p->alone || is_alone(b->calls[p->at + n]);
+        if (stands_alone)
+            return n > 0 ? n : 1;
+        n++;
+    }
+    return n;
+}
+
+/* One of several failed: those before it will go, then it, then the others. */
+static void divide(const struct batch *b, struct pieces *p, size_t count, const struct ow_consumer_call *blamed)
+{
+    for (size_t i = p->at; blamed && i < p->at + count; i++)
+        if (b->calls[i] == blamed)
+            p->alone = i;
+    if (!blamed)
+        p->most = count / 2;
+}
+
+static int run_pieces(struct ow_consumer *c, struct batch *b, struct ow_error *err)
+{
+    struct pieces p = {.alone = SIZE_MAX, .most = SIZE_MAX};
+    while (p.at < b->count) {
+        struct ow_consumer_call *call = b->calls[p.at], *blamed = NULL;
         struct ow_outcome outcome = {.retry_after_ms = -1};
+        size_t n = next_piece(b, &p);
         int r = call->record.message.defect.data ? refuse(call, &outcome)
-                                                 : transact(c, b, i, 1, &blamed, &outcome, err);
+                                                 : transact(c, b, p.at, n, &blamed, &outcome, err);
         if (r < 0)
-            return hold_up(c, b, i, err);
+            return hold_up(c, b, p.at, err);
         ow_consumer_side_works(c, OW_SIDE_INBOX);
-        if (r == 0) {
-            settle(c, b, i, 1);
+        if (r == 1 && n > 1) {
+            divide(b, &p, n, blamed);
             continue;
         }
-        put_back_behind(c, b, i + 1, call);
-        ow_consumer_failed(c, call, &outcome);
+        if (r == 0)
+            settle(c, b, p.at, n);
+        else {
+            put_back_behind(c, b, p.at + 1, call);
+            ow_consumer_failed(c, call, &outcome);
+            p.alone = p.most = SIZE_MAX;
+        }
+        p.at += n;
     }
     return 0;
 }
@@ -191,26 +229,11 @@ static int run_each(struct ow_consumer *c, struct batch *b, struct ow_error *err
 int ow_consumer_run_batch(struct ow_consumer *c, struct ow_error *err)
 {
     struct batch b = batch_of(c);
-    struct ow_consumer_call *call, *blamed = NULL;
-    struct ow_outcome outcome = {.retry_after_ms = -1};
-    bool one_by_one = false;
+    struct ow_consumer_call *call;
     if (c->is_draining || c->is_held || !ow_consumer_is_open(c, OW_SIDE_INBOX) ||
         !ow_consumer_is_open(c, OW_SIDE_HANDLER))
         return 0;
-    while ((call = ow_consumer_take(c))) {
+    while ((call = ow_consumer_take(c)))
         add(&b, call);
-        one_by_one = one_by_one || is_alone(call);
-    }
-    if (b.count == 0)
-        return 0;
-    if (one_by_one)
-        return run_each(c, &b, err);
-    int r = transact(c, &b, 0, b.count, &blamed, &outcome, err);
-    if (r < 0)
-        return hold_up(c, &b, 0, err);
-    ow_consumer_side_works(c, OW_SIDE_INBOX);
-    if (r == 1)
-        return b.count == 1 ? (ow_consumer_failed(c, blamed, &outcome), 0) : run_each(c, &b, err);
-    settle(c, &b, 0, b.count);
-    return 0;
+    return run_pieces(c, &b, err);
 }

@@ -46,7 +46,7 @@ struct ow_consumer_partition {
     struct ow_consumer_note *notes; /* of window.limits.count_max; NULL while nothing is noted */
     bool is_paused;                 /* this one alone */
     bool is_leaving;
-    bool needs_offset; /* held back until the inbox has said where it begins */
+    bool needs_offset;     /* held back until the inbox has said where it begins */
     bool is_gone;          /* somebody else's; to be freed */
     int64_t settle_offset; /* the last that was popped and not settled; -1: nothing */
     uint32_t running;

@@ -130,8 +130,10 @@ static int read_one(struct ow_relay *relay, struct ow_error *err)
             return r;
         if (relay->is_rereading && is_still_here(relay, view.position) && !OW_MUTANT(READ_TWICE))
             continue;
-        if (relay->is_rereading && ow_position_compare(view.position, relay->newest) < 0 &&
-            !OW_MUTANT(GONE_BACK_UNSEEN) && !OW_MUTANT(READ_TWICE)) {
+        bool has_gone_back = relay->is_rereading && ow_position_compare(view.position, relay->newest) < 0;
+        if (OW_MUTANT(GONE_BACK_UNSEEN) || OW_MUTANT(READ_TWICE))
+            has_gone_back = false;
+        if (has_gone_back) {
             /* It has gone back, to before what is in the window, which comes again behind this one. */
             ow_relay_close_broker(relay);
             ow_relay_forget_read(relay);
@@ -239,6 +241,7 @@ int ow_relay_step(struct ow_relay *relay, struct ow_wait *wait, struct ow_error 
     ow_wait_init(wait);
     /* First of all: whoever was stopped for long may find that another has taken over. */
     int r = tend(relay, wait, &first);
+    relay->held_ms = ow_relay_now_ms(relay);
     if (r == 0)
         r = ow_relay_open_both(relay, &first);
     if (r == 1)

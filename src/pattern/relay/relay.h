@@ -108,6 +108,7 @@ struct ow_relay {
     uint32_t confirming_count;
     struct ow_error tend_failure; /* while a call of the broker waited */
     int64_t confirm_due_ms;       /* of a log: fewer than half a window wait for that */
+    int64_t held_ms;              /* when it was known last that no other relay has the source */
 };
 
 /* source and broker stay the caller's and must outlive the relay. OW_EINVALID: a template is wrong. */

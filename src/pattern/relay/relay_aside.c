@@ -19,7 +19,7 @@ void ow_relay_back_off(struct ow_relay *relay, struct ow_slot *slot, bool counts
     uint32_t failures = slot->failures + counts;
     int64_t delay_ms = ow_relay_delay_ms(relay, policy, failures ? failures : 1);
     int64_t left_ms = policy->elapsed_max_ms - (relay->well_ms - slot->failing_ms);
-    if (policy->elapsed_max_ms && failures && left_ms < delay_ms) /* the last attempt is at the end of its time */
+    if (counts && policy->elapsed_max_ms && left_ms < delay_ms) /* the last attempt is at the end of its time */
         delay_ms = left_ms > 1 ? left_ms : 1;
     relay->counters.retried += counts;
     ow_window_retry(&relay->window, slot, ow_relay_now_ms(relay) + delay_ms, counts);

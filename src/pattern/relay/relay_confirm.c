@@ -8,6 +8,7 @@ enum {
     /* How long messages of a log wait to be confirmed together, where the broker, or the source, records them. */
     RECORD_BROKER_MS = 1000,
     RECORD_SOURCE_MS = 10000,
+    STOOD_STILL_MS = 500, /* a server may give a reader up after a second */
 };
 
 /* Whether confirmed messages wait for more: to confirm them costs a write. With transactions it is done already. */
@@ -24,6 +25,16 @@ bool ow_relay_may_confirm(const struct ow_relay *relay)
            (relay->broker_is_open || !relay->source->is_recorded);
 }
 
+/* Who was stopped since the step began, and followed by another relay, would put its position over that one's.
+   1: it was not; 0: not now; < 0. */
+static int is_still_held(struct ow_relay *relay, struct ow_error *err)
+{
+    if (ow_relay_now_ms(relay) - relay->held_ms < STOOD_STILL_MS)
+        return 1;
+    int r = ow_relay_check_hold(relay, err);
+    return r < 0 ? ow_relay_source_failed(relay, err) : 1;
+}
+
 /* 1: on record, or nobody but the source records it; 0: not now; < 0: the broker failed. */
 static int record(struct ow_relay *relay, struct ow_position position, struct ow_error *err)
 {
@@ -33,7 +44,9 @@ static int record(struct ow_relay *relay, struct ow_position position, struct ow
         return 1;
     if (!relay->broker_is_open)
         return 0;
-    if (broker->ops->has_transactions ? OW_MUTANT(DROP_UNRECORDED) : OW_MUTANT(CONFIRM_UNRECORDED))
+    if (OW_MUTANT(DROP_UNRECORDED) && broker->ops->has_transactions)
+        return 1;
+    if (OW_MUTANT(CONFIRM_UNRECORDED) && !broker->ops->has_transactions)
         return 1;
     /* Never back: whoever had the source meanwhile may be further, and so may what the source has forgotten. */
     if (ow_position_compare(position, relay->stored) <= 0 && !OW_MUTANT(RECORD_BACK))
@@ -97,7 +110,11 @@ static int confirm_idle(struct ow_relay *relay, struct ow_error *err)
         (relay->source->is_recorded && !relay->broker_is_open) ||
         !relay->source->ops->idle_position(relay->source, &position))
         return 0;
-    int r = record(relay, position, err);
+    int r = is_still_held(relay, err);
+    if (r == 1)
+        r = record(relay, position, err);
+    else if (r < 0)
+        return r;
     /* A broker that has nowhere to keep it has nothing on record that the log could get ahead of. */
     if (r == OW_EAGAIN && ow_position_is_zero(relay->stored))
         r = 1;
@@ -118,8 +135,11 @@ int ow_relay_confirm(struct ow_relay *relay, struct ow_error *err)
     }
     if (!is_time_to_confirm(relay))
         return confirm_idle(relay, err);
+    int r = is_still_held(relay, err);
+    if (r <= 0)
+        return r;
     /* With transactions it is on record, but for what was set aside or dropped at the end. */
-    int r = record(relay, relay->confirming[relay->confirming_count - 1], err);
+    r = record(relay, relay->confirming[relay->confirming_count - 1], err);
     if (r == OW_EAGAIN) { /* what was set aside alone leaves nothing to hang the position on */
         relay->confirm_due_ms = ow_relay_now_ms(relay) + RECORD_BROKER_MS;
         r = ow_position_is_zero(relay->stored) || OW_MUTANT(NOWHERE_IS_RECORDED);

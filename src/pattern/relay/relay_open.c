@@ -197,6 +197,15 @@ static int open_broker(struct ow_relay *relay, struct ow_error *err)
     return 0;
 }
 
+int ow_relay_check_hold(struct ow_relay *relay, struct ow_error *err)
+{
+    const struct ow_source_ops *ops = relay->source->ops;
+    int r = relay->source_is_open && ops->is_held && !OW_MUTANT(HOLD_UNASKED) ? ops->is_held(relay->source, err) : 0;
+    if (r == 0)
+        relay->held_ms = ow_relay_now_ms(relay);
+    return r;
+}
+
 /* Once for each time that the source was opened, when the broker has said what it knows. */
 static int resume_source(struct ow_relay *relay, struct ow_error *err)
 {
@@ -205,6 +214,11 @@ static int resume_source(struct ow_relay *relay, struct ow_error *err)
     int r = relay->source->ops->resume(relay->source, ow_position_is_zero(relay->known) ? NULL : &relay->known, err);
     if (r < 0)
         return r;
+    bool has_read = relay->window.count > 0 || relay->confirming_count > 0 || relay->spare;
+    if (r == 1 && has_read && !OW_MUTANT(ANEW_KEEPS_WINDOW)) {
+        ow_relay_close_broker(relay);
+        ow_relay_forget_read(relay);
+    }
     relay->is_resumed = true;
     ow_relay_tell(relay, OW_RELAY_WORKING, "");
     return 0;
@@ -234,6 +248,11 @@ int ow_relay_open_both(struct ow_relay *relay, struct ow_error *err)
         int r = open_broker(relay, err);
         if (r < 0)
             return ow_relay_broker_failed(relay, err);
+        /* That may have taken long. Whoever was stopped meanwhile, and followed by another relay, has just fenced that
+           one off, and must not go on with what it knows of the source. */
+        r = ow_relay_check_hold(relay, err);
+        if (r < 0)
+            return ow_relay_source_failed(relay, err);
     }
     if (!relay->is_resumed) {
         if (now < relay->source_due_ms)
@@ -242,7 +261,7 @@ int ow_relay_open_both(struct ow_relay *relay, struct ow_error *err)
         if (r < 0)
             return ow_relay_source_failed(relay, err);
     }
-    return relay->source_is_open;
+    return relay->source_is_open && relay->broker_is_open;
 }
 
 int ow_relay_start(struct ow_relay *relay, struct ow_error *err)

@@ -25,8 +25,8 @@ int ow_relay_set_aside(struct ow_relay *relay, struct ow_slot *slot, const char 
 int ow_relay_park(struct ow_relay *relay, struct ow_slot *slot, struct ow_error *err);
 
 /* relay_send.c */
-/* A broker with transactions remembers the batches of one unconfirmed step, no more. And without an open
-   source another relay may be at work. */
+/* A broker with transactions remembers the batches of one unconfirmed step, no more. Without an open source another
+   relay may be at work; and a source that is not resumed may begin anew, from what is on record now. */
 bool ow_relay_may_send(const struct ow_relay *relay);
 int ow_relay_send_all(struct ow_relay *relay, struct ow_error *err);
 
@@ -44,6 +44,9 @@ void ow_relay_close_source(struct ow_relay *relay);
 void ow_relay_close_broker(struct ow_relay *relay);
 /* What was read and is not confirmed comes again from the source. The broker, which may have some of it, is closed. */
 void ow_relay_forget_read(struct ow_relay *relay);
+/* Whether no other relay can have the source: asked when this one stood still for long enough. < 0: the source failed.
+ */
+int ow_relay_check_hold(struct ow_relay *relay, struct ow_error *err);
 /* 0: it is taken care of, and is tried again later. */
 int ow_relay_source_failed(struct ow_relay *relay, const struct ow_error *err);
 int ow_relay_broker_failed(struct ow_relay *relay, const struct ow_error *err);

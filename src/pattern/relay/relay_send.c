@@ -131,7 +131,8 @@ static int set_unfit_aside(struct ow_relay *relay, struct ow_slot *slot, struct 
 
 bool ow_relay_may_send(const struct ow_relay *relay)
 {
-    return !relay->broker->ops->has_transactions || (relay->source_is_open && relay->confirming_count == 0);
+    return !relay->broker->ops->has_transactions ||
+           (relay->source_is_open && relay->is_resumed && relay->confirming_count == 0);
 }
 
 /* 1: go on with the next; 0: no more now; < 0: the relay ends. */
