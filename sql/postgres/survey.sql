@@ -1,6 +1,11 @@
 -- SPDX-License-Identifier: Apache-2.0
 -- What the daemon asks of a database now and then, beside its pipelines (src/cmd/survey*.c). All of it ends early.
 
+-- For the session: rows are read in the order of the index and only as many as are counted; left alone, the planner, which
+-- knows little of a queue, sorts all of them.
+-- name: session
+SELECT set_config(name, 'off', false) FROM pg_settings WHERE name IN ('enable_sort', 'jit');
+
 -- What waits in the outbox: how many rows, counted to $1 and from there on by their numbers, and since when. Only the
 -- newest $2 numbers are looked at: behind them there may be any number of rows that are marked and kept.
 -- name: backlog
@@ -28,13 +33,15 @@ FROM pg_replication_slots,
      (SELECT CASE WHEN pg_is_in_recovery() THEN pg_last_wal_replay_lsn() ELSE pg_current_wal_lsn() END AS lsn) AS here
 WHERE slot_name = $1::text AND database = current_database();
 
--- The first $1 dead letters, but those that were put back and have come by.
+-- The first $1 dead letters, but those that were put back and have come by. Who may not look into the outbox (a consumer)
+-- cannot tell that.
 -- name: letters
 SELECT source, state, count(*)
 FROM (SELECT source, state FROM onewrite.dead_letter d
       WHERE state <> 'queued' OR
-            CASE WHEN source = 'polling'
+            CASE WHEN source = 'polling' AND has_table_privilege('onewrite.outbox', 'SELECT')
                  THEN onewrite.waits(d.replay_position)
+                 WHEN source = 'polling' THEN true
                  ELSE NOT EXISTS (SELECT FROM pg_replication_slots s
                                   WHERE s.slot_name = d.source AND s.database = current_database() AND
                                         d.replay_position < s.confirmed_flush_lsn - '0/0'::pg_lsn) END

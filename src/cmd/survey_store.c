@@ -18,8 +18,10 @@ static int connect_to(struct ow_survey_store *s, struct ow_error *err)
     const struct ow_sqlite_options sqlite = {.path = s->path, .mode = OW_SQLITE_READ_ONLY, .timeout_ms = ASK_MS};
     if (s->connection)
         return 0;
-    return s->is_postgres ? ow_postgres_open(&postgres, &s->connection, err)
-                          : ow_sqlite_open(&sqlite, &s->connection, err);
+    if (!s->is_postgres)
+        return ow_sqlite_open(&sqlite, &s->connection, err);
+    int r = ow_postgres_open(&postgres, &s->connection, err);
+    return r == 0 ? s->connection->ops->script(s->connection, ow_sql_pg_survey_session, err) : r;
 }
 
 void ow_survey_hang_up(struct ow_survey_store *s)

@@ -7,7 +7,7 @@
 
 #include "codec/base64.h"
 #include "codec/debezium_column.h"
-#include "codec/debezium_json.h"
+#include "codec/debezium_hstore.h"
 #include "codec/debezium_number.h"
 #include "codec/debezium_time.h"
 
@@ -401,17 +401,16 @@ static int hstore_items(struct ow_dbz_arena *arena, struct ow_bytes text, struct
 static int hstore_value(const struct ow_dbz_column *column, struct ow_dbz_arena *arena, struct ow_bytes text,
                         struct ow_dbz_value *ret, struct ow_error *err)
 {
-    static const struct ow_dbz_schema string = {.type = OW_DBZ_STRING, .is_optional = true};
-    static const struct ow_dbz_schema map = {.type = OW_DBZ_MAP, .element = &string};
     struct values values = {{0}};
     int r = hstore_items(arena, text, &values);
     int taken = values_take(&values, arena, ret, err);
     if (r != 0 || taken != 0)
         return taken != 0 ? taken : cannot("hstore", text, err);
-    if (column->modes->hstore_is_map)
-        return 0;
+    r = ow_dbz_hstore_sort(arena, ret, err);
+    if (r != 0 || column->modes->hstore_is_map)
+        return r;
     struct ow_buf json = {0};
-    ow_dbz_json_value(&json, &map, ret, false);
+    ow_dbz_hstore_json(&json, ret);
     return take(arena, &json, ret, err);
 }
 

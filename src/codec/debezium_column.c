@@ -5,8 +5,8 @@
 #include <stdio.h>
 
 struct known_type {
-    uint32_t oid, array_oid;
-    const char *name; /* of types that come with an extension; their oid differs from database to database */
+    uint32_t oid, array_oid; /* of the array 0: Debezium knows none of them, or finds them by the element's name */
+    const char *name;        /* of types that come with an extension; their oid differs from database to database */
     enum ow_dbz_kind kind;
     enum ow_dbz_type type;
     const char *logical_name;
@@ -16,19 +16,19 @@ static const struct known_type known_types[] = {
     {16, 1000, NULL, OW_DBZ_KIND_BOOLEAN, OW_DBZ_BOOLEAN, NULL},
     {17, 1001, NULL, OW_DBZ_KIND_BYTEA, OW_DBZ_BYTES, NULL},
     {18, 1002, NULL, OW_DBZ_KIND_TEXT, OW_DBZ_STRING, NULL}, /* "char" */
-    {19, 1003, NULL, OW_DBZ_KIND_TEXT, OW_DBZ_STRING, NULL}, /* name */
+    {19, 0, NULL, OW_DBZ_KIND_TEXT, OW_DBZ_STRING, NULL},    /* name */
     {20, 1016, NULL, OW_DBZ_KIND_INTEGER, OW_DBZ_INT64, NULL},
     {21, 1005, NULL, OW_DBZ_KIND_INTEGER, OW_DBZ_INT16, NULL},
     {23, 1007, NULL, OW_DBZ_KIND_INTEGER, OW_DBZ_INT32, NULL},
     {25, 1009, NULL, OW_DBZ_KIND_TEXT, OW_DBZ_STRING, NULL},
     {26, 1028, NULL, OW_DBZ_KIND_INTEGER, OW_DBZ_INT64, NULL}, /* oid */
     {114, 199, NULL, OW_DBZ_KIND_TEXT, OW_DBZ_STRING, "io.debezium.data.Json"},
-    {142, 143, NULL, OW_DBZ_KIND_TEXT, OW_DBZ_STRING, "io.debezium.data.Xml"},
+    {142, 0, NULL, OW_DBZ_KIND_TEXT, OW_DBZ_STRING, "io.debezium.data.Xml"},
     {650, 651, NULL, OW_DBZ_KIND_TEXT, OW_DBZ_STRING, NULL}, /* cidr */
     {700, 1021, NULL, OW_DBZ_KIND_FLOATING, OW_DBZ_FLOAT32, NULL},
     {701, 1022, NULL, OW_DBZ_KIND_FLOATING, OW_DBZ_FLOAT64, NULL},
     {774, 775, NULL, OW_DBZ_KIND_TEXT, OW_DBZ_STRING, NULL}, /* macaddr8 */
-    {790, 791, NULL, OW_DBZ_KIND_MONEY, OW_DBZ_BYTES, NULL},
+    {790, 0, NULL, OW_DBZ_KIND_MONEY, OW_DBZ_BYTES, NULL},
     {829, 1040, NULL, OW_DBZ_KIND_TEXT, OW_DBZ_STRING, NULL},  /* macaddr */
     {869, 1041, NULL, OW_DBZ_KIND_TEXT, OW_DBZ_STRING, NULL},  /* inet */
     {1042, 1014, NULL, OW_DBZ_KIND_TEXT, OW_DBZ_STRING, NULL}, /* char(n) */
@@ -37,10 +37,10 @@ static const struct known_type known_types[] = {
     {1083, 1183, NULL, OW_DBZ_KIND_TIME, OW_DBZ_INT64, NULL},
     {1114, 1115, NULL, OW_DBZ_KIND_TIMESTAMP, OW_DBZ_INT64, NULL},
     {1184, 1185, NULL, OW_DBZ_KIND_TIMESTAMPTZ, OW_DBZ_STRING, "io.debezium.time.ZonedTimestamp"},
-    {1186, 1187, NULL, OW_DBZ_KIND_INTERVAL, OW_DBZ_INT64, NULL},
+    {1186, 0, NULL, OW_DBZ_KIND_INTERVAL, OW_DBZ_INT64, NULL},
     {1266, 1270, NULL, OW_DBZ_KIND_TIMETZ, OW_DBZ_STRING, "io.debezium.time.ZonedTime"},
     {1560, 1561, NULL, OW_DBZ_KIND_BITS, OW_DBZ_BYTES, NULL}, /* bit */
-    {1562, 1563, NULL, OW_DBZ_KIND_BITS, OW_DBZ_BYTES, NULL}, /* varbit */
+    {1562, 0, NULL, OW_DBZ_KIND_BITS, OW_DBZ_BYTES, NULL},    /* varbit */
     {1700, 1231, NULL, OW_DBZ_KIND_NUMERIC, OW_DBZ_BYTES, NULL},
     {2950, 2951, NULL, OW_DBZ_KIND_TEXT, OW_DBZ_STRING, "io.debezium.data.Uuid"},
     {3802, 3807, NULL, OW_DBZ_KIND_TEXT, OW_DBZ_STRING, "io.debezium.data.Json"},
@@ -72,7 +72,7 @@ static const struct known_type *type_of(const struct ow_row_column *column, bool
     for (size_t i = 0; i < sizeof(known_types) / sizeof(*known_types); i++) {
         const struct known_type *type = &known_types[i];
         if (type->name ? ow_bytes_is(name, type->name) : type->oid == oid)
-            return type;
+            return *ret_is_array && !type->name && type->array_oid == 0 ? NULL : type;
         if (!type->name && column->element_oid == 0 && type->array_oid == oid) {
             *ret_is_array = true;
             return type;

@@ -168,16 +168,15 @@ struct checking {
     struct ow_config *config;
 };
 
-static void check_postgres(const struct checking *c)
+/* What the relay says itself, in the place of what the store's URL says. */
+static void take_after(const struct checking *c, enum ow_outbox_after *after, int64_t *keep_marked_ms)
 {
-    struct ow_relay_draft *draft = c->draft;
-    struct ow_outbox_postgres_options *outbox = &draft->relay.postgres;
-    *outbox = draft->relay.store->url.postgres;
+    const struct ow_relay_draft *draft = c->draft;
     if (draft->after >= 0)
-        outbox->after = (enum ow_outbox_after)draft->after;
+        *after = (enum ow_outbox_after)draft->after;
     if (draft->keep_ms >= 0)
-        outbox->keep_marked_ms = draft->keep_ms;
-    if (draft->keep_ms >= 0 && outbox->after != OW_OUTBOX_MARK)
+        *keep_marked_ms = draft->keep_ms;
+    if (draft->keep_ms >= 0 && *after != OW_OUTBOX_MARK)
         ow_check_report(&c->at, "from", "keep", "has no effect without after: mark; say both or neither");
 }
 
@@ -206,23 +205,18 @@ static void check_by(const struct checking *c)
 
 static void check_outbox(const struct checking *c)
 {
-    struct ow_relay_draft *draft = c->draft;
-    const struct ow_config_place *store = draft->relay.store;
+    struct ow_config_relay *relay = &c->draft->relay;
+    const struct ow_config_place *store = relay->store;
     if (!store || !store->url.scheme)
         return;
     check_by(c);
     if (store->url.scheme->id == OW_SCHEME_POSTGRES) {
-        check_postgres(c);
-        return;
+        relay->postgres = store->url.postgres;
+        take_after(c, &relay->postgres.after, &relay->postgres.keep_marked_ms);
+    } else {
+        relay->outbox = store->url.outbox;
+        take_after(c, &relay->outbox.after, &relay->outbox.keep_marked_ms);
     }
-    struct ow_outbox_polling_options *outbox = &draft->relay.outbox;
-    *outbox = store->url.outbox;
-    if (draft->after >= 0)
-        outbox->after = (enum ow_outbox_after)draft->after;
-    if (draft->keep_ms >= 0)
-        outbox->keep_marked_ms = draft->keep_ms;
-    if (draft->keep_ms >= 0 && outbox->after != OW_OUTBOX_MARK)
-        ow_check_report(&c->at, "from", "keep", "has no effect without after: mark; say both or neither");
 }
 
 /* Two relays that took rows from one table would each see gaps, and the order of a key would be lost. */

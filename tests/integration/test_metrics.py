@@ -119,6 +119,97 @@ alerts:
     d.end()
 
 
+def test_a_backlog_in_partitions(run, daemon, tmp_path, pg_database):  # noqa: F811
+    """Where accepted rows are not deleted one by one, they do not count all the same."""
+    run("init", "--outbox", "partitioned", "--partition-rows", "500", pg_database.url)
+    (tmp_path / "c.yaml").write_text(f"""version: 1
+stores: {{ shop: "{pg_database.url}" }}
+brokers: {{ bus: "journal:bus.db" }}
+relays:
+  - {{ name: orders, from: {{ store: shop, by: polling }}, to: {{ broker: bus }} }}
+{ADMIN}
+""")
+    d = daemon()
+    orders = PgShop(pg_database)
+    orders.place(5)
+    wait_for(lambda: one(d, "onewrite_relay_messages_confirmed") == 5, "five")
+    with broker_away(tmp_path):
+        orders.place(4)
+        wait_for(lambda: one(d, "onewrite_relay_backlog_messages") == 4, "the backlog", seconds=40)
+    wait_for(lambda: one(d, "onewrite_relay_backlog_messages") == 0, "no backlog", seconds=60)
+    d.end()
+
+
+def test_roles_may_ask(run, daemon, tmp_path, pg_database):  # noqa: F811
+    """What init grants to a relay and to a consumer is enough."""
+    run("init", pg_database.url)
+    pg_database.query("CREATE TABLE paid (id text)")
+    urls = {}
+    for kind in ("relay", "consumer"):
+        role = f"{kind}_{pg_database.name}"
+        pg_database.query(f"CREATE ROLE {role} LOGIN; GRANT onewrite_{kind} TO {role}; GRANT INSERT ON paid TO {role}")
+        urls[kind] = pg_database.server.url(pg_database.name, role)
+    pg_database.query("INSERT INTO onewrite.dead_letter (source, position, state, reason, attempts, replay_position) "
+                      "VALUES ('polling', '1', 'queued', 'r', 1, 1), ('consumer/billing', '1', 'dead', 'r', 1, NULL)")
+    (tmp_path / "c.yaml").write_text(f"""version: 1
+stores: {{ shop: "{urls['relay']}", pay: "{urls['consumer']}" }}
+brokers: {{ bus: "journal:bus.db" }}
+relays:
+  - {{ name: orders, from: {{ store: shop, by: polling }}, to: {{ broker: bus }} }}
+consumers:
+  - name: billing
+    from: {{ broker: bus, topics: outbox.event.order }}
+    inbox: {{ store: pay }}
+    handler: {{ sql: "insert into paid (id) values (${{!id}})" }}
+    dead_letter: {{ store: pay }}
+{ADMIN}
+""")
+    d = daemon()
+    wait_for(lambda: set(samples(d, "onewrite_store_up").values()) == {1} and len(samples(d, "onewrite_store_up")) == 2, "both", seconds=40)
+    assert one(d, "onewrite_relay_backlog_messages") == 0
+    assert letters(d)["pay", "consumer/billing", "dead"] == 1 and letters(d)["shop", "polling", "queued"] == 0
+    assert letters(d)["pay", "polling", "queued"] == 1  # it cannot know better
+    d.end()
+    listed = json.loads(run("dlq", "list", "--store", urls["consumer"], "-o", "json").stdout)
+    assert sorted(letter["state"] for letter in listed) == ["dead", "queued"]
+    for kind in urls:
+        pg_database.query(f"DROP OWNED BY {kind}_{pg_database.name}; DROP ROLE {kind}_{pg_database.name}")
+
+
+def test_lag_on_kafka(run, daemon, kafka, tmp_path, pg_database):
+    topic = f"lag-{pg_database.name}"
+    kafka.create(topic, partitions=2)
+    run("init", pg_database.url)
+    pg_database.query("CREATE TABLE paid (id text)")
+    (tmp_path / "c.yaml").write_text(f"""version: 1
+stores: {{ shop: "{pg_database.url}" }}
+brokers: {{ bus: "kafka://{kafka.bootstrap}" }}
+relays:
+  - {{ name: orders, from: {{ store: shop }}, to: {{ broker: bus, topic: {topic} }} }}
+consumers:
+  - name: billing
+    from: {{ broker: bus, topics: {topic} }}
+    inbox: {{ store: shop }}
+    handler: {{ sql: "insert into paid (id) values (${{!id}})" }}
+{ADMIN}
+""")
+    d = daemon("--wait", "1m")
+    orders = PgShop(pg_database)
+    orders.place(5)
+    wait_for(lambda: pg_database.one("SELECT count(*) FROM paid") == 5, "the first messages", seconds=60)
+    assert d.status("/api/v1/consumers/billing/pause", "POST") == 202
+    wait_for(lambda: d.get("/api/v1/consumers/billing")["state"] == "paused", "the pause")
+    orders.place(5)
+    lag = lambda: {dict(key)["partition"]: value for key, value in samples(d, "onewrite_consumer_lag_messages").items()}  # noqa: E731
+    wait_for(lambda: sum(lag().values()) == 5, "the lag", seconds=60)
+    behind = wait_for(lambda: (age := d.get("/api/v1/consumers/billing")["lag_seconds"]) and age > 1 and age, "its age")
+    assert behind < 120 and set(lag()) == {"0", "1"}
+    assert d.status("/api/v1/consumers/billing/resume", "POST") == 202
+    wait_for(lambda: sum(lag().values()) == 0 and d.get("/api/v1/consumers/billing")["lag_seconds"] == 0, "no lag", seconds=60)
+    assert pg_database.one("SELECT count(*) FROM paid") == 10
+    d.end()
+
+
 def test_dead_letters_are_counted(shop, daemon):  # noqa: F811
     shop.configure(ADMIN)
     d = daemon()
