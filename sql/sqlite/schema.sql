@@ -10,6 +10,9 @@ CREATE TABLE IF NOT EXISTS onewrite_meta (
 -- name: has_meta
 SELECT count(*) FROM sqlite_master WHERE type = 'table' AND name = 'onewrite_meta';
 
+-- name: count_tables
+SELECT count(*) FROM sqlite_master WHERE type = 'table';
+
 -- name: read_version
 SELECT CAST(value AS INTEGER) FROM onewrite_meta WHERE name = 'schema.' || ?1;
 

@@ -86,6 +86,15 @@ static void on_handler(void *context, bool is_output, const char *text)
         ow_log(OW_LOG_WARN, "the handler", "consumer", c->name, "error", text, NULL);
 }
 
+static void on_filter(void *context, bool is_trouble, const char *text)
+{
+    struct consumer *c = context;
+    if (is_trouble)
+        ow_log(OW_LOG_WARN, "the filter is left out", "consumer", c->name, "error", text, NULL);
+    else
+        ow_log(OW_LOG_INFO, "the filter works again", "consumer", c->name, "filter", text, NULL);
+}
+
 static void on_event(void *context, enum ow_consumer_event event, const char *text)
 {
     struct consumer *c = context;
@@ -297,6 +306,10 @@ int ow_consumer_pipeline_new(struct ow_consumer_parts *parts, const char *from, 
     c->parts.options.ends_at_end = ends_when_idle;
     c->parts.handler->tell = on_handler;
     c->parts.handler->tell_context = c;
+    if (c->parts.filter) {
+        c->parts.filter->tell = on_filter;
+        c->parts.filter->tell_context = c;
+    }
     int r = c->name && c->from ? 0 : ow_error_set(err, OW_ENOMEM, "out of memory");
     if (r == 0)
         r = ow_consumer_init(&c->consumer, &c->parts.options, c->parts.subscribe, c->parts.subscribe_context,

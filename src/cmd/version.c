@@ -20,6 +20,10 @@
 #include <pcre2.h>
 #endif
 
+#if OW_WITH_REDIS
+#include <hiredis/hiredis.h>
+#endif
+
 #include "cmd/output.h"
 #include "config/url.h"
 
@@ -69,6 +73,16 @@ static const char *admin_library(void)
 #endif
 }
 
+/* The version that it was built with: the library does not say its own. Empty: the build has none. */
+static const char *redis_library(char to[24])
+{
+    to[0] = '\0';
+#if OW_WITH_REDIS
+    (void)snprintf(to, 24, "%d.%d.%d", HIREDIS_MAJOR, HIREDIS_MINOR, HIREDIS_PATCH);
+#endif
+    return to;
+}
+
 /* "10.42"; empty: the build has none. */
 static const char *regex_library(char to[64])
 {
@@ -93,7 +107,7 @@ static void add_list(struct ow_buf *to, enum ow_url_kind kind, bool is_supported
 
 static void print_text(struct ow_buf *to)
 {
-    char libpq[16], pcre2[64];
+    char libpq[16], pcre2[64], hiredis[24];
     ow_buf_printf(to, "onewrite %s (%s build)\n", OW_VERSION, OW_PRESET);
     ow_buf_printf(to, "libraries:  SQLite %s, libyaml %s", sqlite3_libversion(), yaml_get_version_string());
     if (*postgres_library(libpq))
@@ -106,6 +120,8 @@ static void print_text(struct ow_buf *to)
         ow_buf_printf(to, ", libmicrohttpd %s", admin_library());
     if (*regex_library(pcre2))
         ow_buf_printf(to, ", PCRE2 %s", pcre2);
+    if (*redis_library(hiredis))
+        ow_buf_printf(to, ", hiredis %s", hiredis);
     ow_buf_add_char(to, '\n');
     if (!admin_library())
         ow_buf_add_text(to, "left out:   the admin API, for want of libmicrohttpd\n");
@@ -132,7 +148,7 @@ static void add_object(struct ow_buf *to, const char *name, enum ow_url_kind kin
 
 static void print_json(struct ow_buf *to)
 {
-    char libpq[16], pcre2[64];
+    char libpq[16], pcre2[64], hiredis[24];
     ow_buf_printf(to, "{\"version\":\"%s\",\"build\":\"%s\",\"libraries\":{\"sqlite\":\"%s\",\"libyaml\":\"%s\"",
                   OW_VERSION, OW_PRESET, sqlite3_libversion(), yaml_get_version_string());
     if (*postgres_library(libpq))
@@ -145,6 +161,8 @@ static void print_json(struct ow_buf *to)
         ow_buf_printf(to, ",\"libmicrohttpd\":\"%s\"", admin_library());
     if (*regex_library(pcre2))
         ow_buf_printf(to, ",\"pcre2\":\"%s\"", pcre2);
+    if (*redis_library(hiredis))
+        ow_buf_printf(to, ",\"hiredis\":\"%s\"", hiredis);
     ow_buf_add_char(to, '}');
     add_object(to, "stores", OW_URL_STORE);
     add_object(to, "brokers", OW_URL_BROKER);

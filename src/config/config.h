@@ -87,6 +87,8 @@ struct ow_config_consumer {
     char *id;                            /* template; NULL: the message's own */
     const struct ow_config_place *inbox; /* NULL: none */
     int64_t retention_ms, retention_count;
+    char *filter; /* of Redis, a URL that may hold a password; NULL: none */
+    int64_t filter_expire_ms, filter_timeout_ms;
     enum ow_config_handler handler;
     char **statements; /* owned */
     size_t statement_count;

@@ -44,6 +44,25 @@ static int open_store(void *context, struct ow_store **ret, struct ow_error *err
                                                        : open_sqlite(&place->url, ret, err);
 }
 
+static int new_filter(const struct ow_config_consumer *consumer, struct ow_consumer_parts *parts, struct ow_error *err)
+{
+    const struct ow_redis_filter_options options = {.url = consumer->filter,
+                                                    .consumer = consumer->name,
+                                                    .expire_ms = consumer->filter_expire_ms,
+                                                    .timeout_ms = consumer->filter_timeout_ms};
+    struct ow_inbox *inner = parts->inbox;
+    if (!consumer->filter)
+        return 0;
+    int r = ow_redis_filter_new(&options, &parts->filter, err);
+    if (r < 0)
+        return r;
+    parts->inbox = NULL;
+    r = ow_inbox_filtered_new(inner, parts->filter, &parts->inbox, err);
+    if (r < 0)
+        parts->filter = NULL;
+    return r;
+}
+
 static int new_inbox(const struct ow_config_consumer *consumer, struct ow_inbox **ret, struct ow_error *err)
 {
     const struct ow_config_place *place = consumer->inbox ? consumer->inbox : consumer->letter_store;
@@ -182,6 +201,8 @@ int ow_config_new_consumer(const struct ow_config_consumer *consumer,
     o->keeps_offsets = consumer->keeps_offsets;
     o->replay_rate = consumer->replay_rate;
     int r = new_inbox(consumer, &ret->inbox, err);
+    if (r == 0)
+        r = new_filter(consumer, ret, err);
     if (r == 0)
         r = new_handler(consumer, callback, &ret->handler, err);
     if (r == 0)

@@ -7,6 +7,7 @@
 #include "config/check.h"
 #include "config/construct.h"
 #include "config/schema.h"
+#include "inbox/filter.h"
 
 struct checking {
     struct ow_check at;
@@ -199,6 +200,25 @@ static void check_handler(const struct checking *c)
     check_parts(c, consumer);
 }
 
+static void check_filter(const struct checking *c)
+{
+    const struct ow_config_consumer *consumer = &c->draft->consumer;
+    const struct ow_redis_filter_options options = {.url = consumer->filter, .consumer = ""};
+    struct ow_inbox_filter *filter = NULL;
+    struct ow_error err;
+    if (!consumer->filter)
+        return;
+    if (ow_redis_filter_new(&options, &filter, &err) < 0)
+        ow_check_report(&c->at, "inbox", "filter", "%s", err.text);
+    else
+        filter->ops->discard(filter);
+    if (!c->draft->store)
+        ow_check_report(&c->at, "inbox", "filter", "stands in front of an inbox, and there is none; write store: …");
+    else if (consumer->handler == OW_CONFIG_HANDLER_HTTP || consumer->handler == OW_CONFIG_HANDLER_EXEC)
+        ow_check_report(&c->at, "inbox", "filter",
+                        "saves nothing here: before a call the inbox is asked in any case; leave it out");
+}
+
 static void check_letters(const struct checking *c)
 {
     struct ow_config_consumer *consumer = &c->draft->consumer;
@@ -295,6 +315,7 @@ static void check_consumer(const struct checking *c)
     if (consumer->retry.max_ms < consumer->retry.initial_ms)
         ow_check_report(&c->at, "retry", "max", "is less than initial; make it at least as long");
     check_handler(c);
+    check_filter(c);
     check_letters(c);
     check_classes(c);
     check_name(c);
@@ -401,8 +422,8 @@ static void describe_place(struct ow_buf *to, const struct ow_config_place *plac
 void ow_config_describe_consumer(const struct ow_config_consumer *c, struct ow_buf *to)
 {
     const char *texts[] = {
-        c->name,        c->group,        c->topic_words,   c->id, c->http.url, c->http.unix_socket, c->http.ca,
-        c->http.secret, c->letter_topic, c->no_retry_words};
+        c->name,        c->group,        c->topic_words,    c->id,    c->http.url, c->http.unix_socket, c->http.ca,
+        c->http.secret, c->letter_topic, c->no_retry_words, c->filter};
     const struct ow_config_place *places[] = {c->broker, c->inbox, c->letter_store, c->letter_broker};
     ow_buf_add_text(to, "consumer");
     for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++)
@@ -420,6 +441,7 @@ void ow_config_describe_consumer(const struct ow_config_consumer *c, struct ow_b
     for (char *const *text = c->exec.environment; text && *text; text++)
         describe_text(to, *text);
     ow_buf_printf(to, "|%lld %lld", (long long)c->exec.timeout_ms, (long long)c->exec.grace_ms);
+    ow_buf_printf(to, "|%lld %lld", (long long)c->filter_expire_ms, (long long)c->filter_timeout_ms);
     ow_buf_printf(to, "|%u %u %lld %lld %d %lld %u %u %u %zu", c->start, c->keeps_offsets, (long long)c->retention_ms,
                   (long long)c->retention_count, (int)c->handler, (long long)c->http.timeout_ms, c->order, c->in_flight,
                   c->window.count_max, c->window.bytes_max);

@@ -4,6 +4,7 @@
 #define OW_CONFIG_CONSUMER_H
 
 #include "config/config.h"
+#include "inbox/filter.h"
 #include "pattern/consumer/consumer.h"
 
 struct ow_reader;
@@ -21,7 +22,8 @@ struct ow_consumer_parts {
     struct ow_consumer_options options; /* world and listener are left as they are by default */
     ow_consumer_subscribe *subscribe;
     void *subscribe_context;
-    struct ow_inbox *inbox; /* may be NULL */
+    struct ow_inbox *inbox;         /* may be NULL */
+    struct ow_inbox_filter *filter; /* the inbox's, for whoever wants to be told; NULL: none */
     struct ow_handler *handler;
     struct ow_broker *letters; /* may be NULL */
     void *letter_context;

@@ -48,6 +48,7 @@
 /* The same for consumers. */
 #define OW_CONSUMER_MUTANTS(X)                                                                \
     X(INBOX_NOT_ASKED, "a message that was handled before is handled again")                  \
+    X(FILTER_DECIDES, "what a filter knows counts as handled, and nobody asks the inbox")     \
     X(BLOCKED_IS_HANDLED, "a message passes a dead letter of its key")                        \
     X(SETTLE_UNRECORDED, "an offset is settled although the inbox knows nothing of it")       \
     X(OFFSET_UNREAD, "a partition whose place cannot be asked for now is read from anywhere") \

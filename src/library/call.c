@@ -8,24 +8,6 @@
 
 /* --- texts ------------------------------------------------------------------------------------------------ */
 
-static size_t character(const char *text)
-{
-    for (size_t n = 1; n <= 4 && text[n - 1]; n++)
-        if (ow_utf8_is_valid((struct ow_bytes){text, n}))
-            return n;
-    return 0;
-}
-
-void ow_member_clean(char *text)
-{
-    while (*text) {
-        size_t size = character(text);
-        if (size == 0 || (unsigned char)*text < ' ' || *text == 0x7f)
-            *text = size == 0 ? '?' : ' ';
-        text += size ? size : 1;
-    }
-}
-
 void ow_member_say(struct ow_consumer_reply *reply, const char *error_class, const char *reason)
 {
     (void)snprintf(reply->error_class, sizeof reply->error_class, "%s", error_class);
@@ -112,8 +94,8 @@ static void answer_to_outcome(enum ow_consumer_answer answer, struct ow_consumer
 {
     reply->error_class[sizeof reply->error_class - 1] = '\0';
     reply->reason[sizeof reply->reason - 1] = '\0';
-    ow_member_clean(reply->error_class);
-    ow_member_clean(reply->reason);
+    ow_text_make_plain(reply->error_class);
+    ow_text_make_plain(reply->reason);
     outcome->kind = answer == OW_ANSWER_REJECT ? OW_OUTCOME_REFUSED : OW_OUTCOME_FAILED;
     outcome->retry_after_ms = reply->retry_after_ms > 0 ? reply->retry_after_ms : -1;
     (void)snprintf(outcome->class, sizeof outcome->class, "%s",
@@ -185,7 +167,7 @@ int ow_member_connected(void *context, struct ow_store *store, struct ow_error *
     if (r >= 0)
         return 0;
     said.text[sizeof said.text - 1] = '\0';
-    ow_member_clean(said.text);
+    ow_text_make_plain(said.text);
     if (ow_error_class(r) == OW_CLASS_BUG)
         r = OW_EINVALID;
     return ow_error_set(err, r, "connected(): %s", said.text[0] ? said.text : ow_error_name(r));

@@ -112,6 +112,11 @@ static void on_event(void *context, enum ow_consumer_event event, const char *te
     }
 }
 
+static void on_filter(void *context, bool is_trouble, const char *text)
+{
+    tell(context, is_trouble ? OW_NEWS_TROUBLE : OW_NEWS_BACK, text);
+}
+
 static void count(struct ow_member *member)
 {
     const struct ow_consumer_counters *now = &member->consumer.counters;
@@ -257,6 +262,10 @@ static int make_parts(struct ow_member *member, const char *name, struct ow_erro
     member->name = found->name;
     member->parts.options.listener = on_event;
     member->parts.options.listener_context = member;
+    if (member->parts.filter) {
+        member->parts.filter->tell = on_filter;
+        member->parts.filter->tell_context = member;
+    }
     member->parts.options.ends_at_end = member->program.until_end;
     return 0;
 }

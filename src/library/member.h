@@ -34,8 +34,6 @@ int ow_member_handle(void *context, struct ow_store *store, const struct ow_task
                      struct ow_error *err);
 int ow_member_connected(void *context, struct ow_store *store, struct ow_error *err);
 void ow_member_disconnecting(void *context, struct ow_store *store);
-/* One line of UTF-8, whatever was there. */
-void ow_member_clean(char *text);
 void ow_member_say(struct ow_consumer_reply *reply, const char *error_class, const char *reason);
 
 /* --- postgres.c, sqlite.c: how the function has left the connection ------------------------------------------ */

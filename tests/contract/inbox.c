@@ -4,6 +4,8 @@
  *
  *   contract_inbox             a file of SQLite, made and removed
  *   contract_inbox postgres:…  a database of PostgreSQL, which must be empty
+ *
+ * and the same behind filters that are wrong.
  */
 #include <pthread.h>
 #include <stdio.h>
@@ -13,7 +15,7 @@
 #include <unistd.h>
 
 #include "base/units.h"
-#include "inbox/inbox.h"
+#include "inbox/filter.h"
 #include "store/migrate.h"
 #include "store/postgres.h"
 
@@ -55,6 +57,36 @@ static int open_store(void *context, struct ow_store **ret, struct ow_error *err
     return r < 0 ? r : ow_schema_migrate(*ret, &ow_schema_outbox, &applied, err);
 }
 
+enum filter_kind { NO_FILTER, KNOWS_NOTHING, KNOWS_ALL, GUESSES, FILTER_KIND_COUNT };
+static enum filter_kind filter_kind;
+
+struct filter {
+    struct ow_inbox_filter base;
+    enum filter_kind kind;
+    uint32_t guesses;
+};
+
+static void mark(struct ow_inbox_filter *filter, const struct ow_inbox_entry *entries, size_t count, bool *ret_known)
+{
+    struct filter *f = (struct filter *)filter;
+    (void)entries;
+    for (size_t i = 0; i < count; i++)
+        ret_known[i] = f->kind == KNOWS_ALL ||
+                       (f->kind == GUESSES && (f->guesses = f->guesses * 1103515245 + 12345) >> 31);
+}
+
+static void close_filter(struct ow_inbox_filter *filter)
+{
+    (void)filter;
+}
+
+static void discard_filter(struct ow_inbox_filter *filter)
+{
+    free(filter);
+}
+
+static const struct ow_inbox_filter_ops filter_ops = {.mark = mark, .close = close_filter, .discard = discard_filter};
+
 /* Each promise has a consumer of its own, and so nothing of the others. */
 static struct ow_inbox *new_inbox(bool remembers, int64_t retention_count)
 {
@@ -67,6 +99,12 @@ static struct ow_inbox *new_inbox(bool remembers, int64_t retention_count)
     struct ow_inbox *inbox = NULL;
     struct ow_error err = {0};
     DO(ow_inbox_store_new(&options, &inbox, &err));
+    if (filter_kind != NO_FILTER) {
+        struct filter *filter = calloc(1, sizeof *filter);
+        MUST(filter);
+        *filter = (struct filter){.base.ops = &filter_ops, .kind = filter_kind};
+        DO(ow_inbox_filtered_new(inbox, &filter->base, &inbox, &err));
+    }
     DO(inbox->ops->open(inbox, &err));
     return inbox;
 }
@@ -374,9 +412,14 @@ int main(int argc, char **argv)
     if (!mkdtemp(folder))
         return 1;
     (void)snprintf(path, sizeof path, "%s/inbox.db", folder);
-    for (size_t i = 0; i < OW_COUNT_OF(promises); i++) {
-        what = promises[i].name;
-        promises[i].run();
+    static const char *const kinds[] = {"", ", behind a filter that knows nothing", ", behind one that knows all",
+                                        ", behind one that guesses"};
+    for (size_t i = 0; i < FILTER_KIND_COUNT * OW_COUNT_OF(promises); i++) {
+        static char name[80];
+        filter_kind = (enum filter_kind)(i / OW_COUNT_OF(promises));
+        (void)snprintf(name, sizeof name, "%s%s", promises[i % OW_COUNT_OF(promises)].name, kinds[filter_kind]);
+        what = name;
+        promises[i % OW_COUNT_OF(promises)].run();
         printf("%s: kept\n", what);
     }
     static const char *const ends[] = {"", "-wal", "-shm"};

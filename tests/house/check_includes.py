@@ -53,10 +53,11 @@ LIBRARIES = {
     "curl/curl.h": {"handler", "server"},
     "microhttpd.h": {"server"},
     "openssl/hmac.h": {"handler"},
+    "hiredis/hiredis.h": {"inbox"},
 }
 
 # Single files that may see a library for one purpose: it prints the versions it runs with.
-LIBRARIES_OF_FILE = {"src/cmd/version.c": {"sqlite3.h", "yaml.h", "libpq-fe.h", "librdkafka/rdkafka.h", "pcre2.h", "curl/curl.h", "microhttpd.h"}}
+LIBRARIES_OF_FILE = {"src/cmd/version.c": {"sqlite3.h", "yaml.h", "libpq-fe.h", "librdkafka/rdkafka.h", "pcre2.h", "curl/curl.h", "microhttpd.h", "hiredis/hiredis.h"}}
 
 # What the language alone gives: no system call, no clock, no dice.
 PURE = set(
@@ -65,7 +66,7 @@ PURE = set(
 )
 SYSTEM = set(
     "dirent fcntl getopt libgen locale malloc poll pthread sched setjmp signal spawn stdatomic syslog termios time "
-    "unistd arpa/inet netdb netinet/in sys/epoll sys/eventfd sys/file sys/inotify sys/ioctl sys/mman sys/pidfd sys/prctl sys/random "
+    "unistd arpa/inet netdb netinet/in netinet/tcp sys/epoll sys/eventfd sys/file sys/inotify sys/ioctl sys/mman sys/pidfd sys/prctl sys/random "
     "sys/resource sys/signalfd sys/socket sys/stat sys/statvfs sys/sysmacros sys/syscall sys/time sys/timerfd "
     "sys/uio sys/un sys/utsname sys/wait linux/limits".split()
 )

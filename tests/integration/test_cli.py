@@ -113,7 +113,7 @@ def test_version(run):
     assert text.startswith(f"onewrite {version['version']} (debug build)\n")
     assert version["stores"]["sqlite"] and version["brokers"]["journal"]
     assert set(version["libraries"]) >= {"sqlite", "libyaml"}
-    assert set(version["libraries"]) <= {"sqlite", "libyaml", "libpq", "librdkafka", "libcurl", "libmicrohttpd", "pcre2"}
+    assert set(version["libraries"]) <= {"sqlite", "libyaml", "libpq", "librdkafka", "libcurl", "libmicrohttpd", "pcre2", "hiredis"}
     assert all(f" {number}" in text for number in version["libraries"].values())
 
 

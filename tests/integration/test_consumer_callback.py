@@ -140,7 +140,7 @@ def test_what_it_answers(shop, pay):
     assert by_action["reject"] == ("gone", 1, "no such order")
     assert by_action["nothing"] == ("bad", 1, "neither action  nor  number")
     assert by_action["fail"] == ("callback", 4, "the callback gave no reason")
-    assert by_action["bytes"] == ("??", 1, "?")
+    assert by_action["bytes"] == ("?", 1, "the callback gave no reason")
     assert by_action["number"] == ("callback", 4, "the callback answered 17, which is no answer")
     assert by_action["emit-fail"][:2] == ("callback", 4)
     if isinstance(pay, Postgres):

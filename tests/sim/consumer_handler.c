@@ -85,7 +85,8 @@ static int sql_run(struct ow_handler *handler, const struct ow_task *tasks, size
             *ret_failed = i;
             if (count > 1)
                 csim_happened(CSIM_ROLLED_BACK);
-            if (member->inbox.entry_count == 1) /* else all of it goes again, one by one, and that is when it counts */
+            /* Else all of it goes again, one by one, and that is when it counts. */
+            if (member->inbox.entry_count + member->inbox.filtered_count == 1)
                 count_failure(member, csim_attempts_of(member, tasks[i].record, letter), outcome);
             return ow_error_set(err, OW_EINVALID, "poison");
         }

@@ -121,6 +121,7 @@ static int inbox_look(struct ow_inbox *inbox, struct ow_inbox_entry *entries, si
     for (size_t i = 0; i < count; i++) {
         entries[i].state = look_at(in, &entries[i]);
         count_state(entries[i].state);
+        in->filtered_count += entries[i].state != OW_INBOX_NEW && entries[i].state != OW_INBOX_BLOCKED;
     }
     return csim_leave(in->member, "look", 0, CSIM_INBOX_TROUBLE, err);
 }
@@ -313,11 +314,13 @@ static int inbox_commit(struct ow_inbox *inbox, struct ow_error *err)
     for (uint32_t i = 0; r == 0 && i < in->place_count; i++)
         in->member->did[in->places[i].partition][in->places[i].offset] = true;
     drop_staged(in);
+    in->filtered_count = 0;
     return r;
 }
 
 static void inbox_rollback(struct ow_inbox *inbox)
 {
+    self_of(inbox)->filtered_count = 0;
     drop_staged(self_of(inbox));
 }
 
@@ -410,6 +413,37 @@ static void inbox_close(struct ow_inbox *inbox)
     csim_inbox_kill(in->member);
 }
 
+static void inbox_discard(struct ow_inbox *inbox)
+{
+    (void)inbox; /* it is the member's */
+}
+
+/* --- in front of it ----------------------------------------------------------------------------------------- */
+
+/* It forgets, and it knows what never was. */
+static void filter_mark(struct ow_inbox_filter *filter, const struct ow_inbox_entry *entries, size_t count,
+                        bool *ret_known)
+{
+    struct csim_member *member = ((struct csim_filter *)filter)->member;
+    struct csim_world *w = member->world;
+    member->inbox.filtered_count = 0;
+    for (size_t i = 0; i < count; i++) {
+        struct csim_message *m = csim_message_of(w, entries[i].id);
+        ret_known[i] = m->is_marked != sim_chance(&w->dice, w->options.filter_lies);
+        m->is_marked = true;
+        if (ret_known[i])
+            csim_happened(m->row == CSIM_NO_ROW ? CSIM_FILTER_LIED : CSIM_FILTERED);
+    }
+}
+
+static void filter_close(struct ow_inbox_filter *filter)
+{
+    (void)filter;
+}
+
+const struct ow_inbox_filter_ops csim_filter_ops = {
+    .mark = filter_mark, .close = filter_close, .discard = filter_close};
+
 const struct ow_inbox_ops csim_inbox_ops = {
     .open = inbox_open,
     .look = inbox_look,
@@ -425,4 +459,5 @@ const struct ow_inbox_ops csim_inbox_ops = {
     .load_breaker = inbox_load_breaker,
     .store = inbox_store,
     .close = inbox_close,
+    .discard = inbox_discard,
 };

@@ -55,11 +55,14 @@ void csim_describe(const struct csim_options *o, char *to, size_t size)
                    "%s, order %s%s%s%s%s%s%s; %u partitions, %u members, %u messages, %u keys, %u steps; in flight %u, "
                    "window %u, attempts %u, elapsed %lld, failures %u, probes %u",
                    o->in_transaction ? "in a transaction" : "calls", orders[o->order],
-                   o->has_inbox ? ", inbox" : ", no inbox", o->parks ? ", parks" : "",
-                   o->keeps_letters ? ", letters in the store" : "", o->has_topic ? ", a topic for letters" : "",
-                   o->keeps_offsets ? ", offsets in the store" : "", o->settles_at_once ? ", as a journal" : "",
-                   o->partitions, o->members, o->messages, o->keys, o->steps, o->in_flight, o->window_count,
-                   o->attempts_max, (long long)o->elapsed_max_ms, o->failures, o->probes);
+                   !o->has_inbox   ? ", no inbox"
+                   : o->has_filter ? ", inbox behind a filter"
+                                   : ", inbox",
+                   o->parks ? ", parks" : "", o->keeps_letters ? ", letters in the store" : "",
+                   o->has_topic ? ", a topic for letters" : "", o->keeps_offsets ? ", offsets in the store" : "",
+                   o->settles_at_once ? ", as a journal" : "", o->partitions, o->members, o->messages, o->keys,
+                   o->steps, o->in_flight, o->window_count, o->attempts_max, (long long)o->elapsed_max_ms, o->failures,
+                   o->probes);
 }
 
 struct csim_message *csim_message_of(struct csim_world *w, struct ow_bytes id)
@@ -214,6 +217,9 @@ static void bury(struct csim_member *member)
     ow_consumer_done(&member->consumer);
     csim_handler_kill(member);
     csim_inbox_kill(member);
+    if (member->filtered)
+        member->filtered->ops->discard(member->filtered);
+    member->filtered = NULL;
     member->is_alive = member->is_dead = member->is_draining = false;
     member->stopped_until = 0;
 }
@@ -251,6 +257,7 @@ static void start(struct csim_member *member)
     options.listener = listen;
     options.listener_context = member;
     member->inbox = (struct csim_inbox){.base.ops = &csim_inbox_ops, .member = member};
+    member->filter = (struct csim_filter){.base.ops = &csim_filter_ops, .member = member};
     member->handler.ops = o->in_transaction ? &csim_sql_ops : &csim_call_ops;
     member->topic = (struct csim_topic){.base.ops = &csim_topic_ops, .member = member};
     memset(&member->subscriber, 0, sizeof member->subscriber);
@@ -259,8 +266,11 @@ static void start(struct csim_member *member)
     member->no_calls_until = 0;
     member->life = ++w->lives;
     csim_trace(w, "member %d starts", member->number);
-    if (ow_consumer_init(&member->consumer, &options, csim_subscribe, member, o->has_inbox ? &member->inbox.base : NULL,
-                         &member->handler, o->has_topic ? &member->topic.base : NULL, &err) < 0) {
+    struct ow_inbox *inbox = o->has_inbox ? &member->inbox.base : NULL;
+    if (inbox && o->has_filter && ow_inbox_filtered_new(inbox, &member->filter.base, &member->filtered, &err) == 0)
+        inbox = member->filtered;
+    if (ow_consumer_init(&member->consumer, &options, csim_subscribe, member, inbox, &member->handler,
+                         o->has_topic ? &member->topic.base : NULL, &err) < 0) {
         csim_fail(w, "ow_consumer_init: %s", err.text);
         return;
     }
@@ -534,6 +544,8 @@ static void choose(struct csim_world *w)
     o->failures = sim_chance(d, 700) ? sim_between(d, 1, 4) : 0;
     o->probes = sim_between(d, 1, 3);
     o->repeats_pm = sim_chance(d, 700) ? sim_roll(d, 400) : 0;
+    o->has_filter = o->has_inbox && sim_chance(d, 300);
+    o->filter_lies = sim_chance(d, 500) ? sim_roll(d, 500) : 0;
     bool is_rough = sim_chance(d, 750);
     o->crash = is_rough ? sim_roll(d, 15) : 0;
     o->crash_inside = is_rough ? sim_roll(d, 6) : 0;

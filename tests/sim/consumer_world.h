@@ -18,6 +18,7 @@
 #define OW_SIM_CONSUMER_WORLD_H
 
 #include "dice.h"
+#include "inbox/filter.h"
 #include "pattern/consumer/consumer.h"
 
 enum {
@@ -37,46 +38,48 @@ enum {
 };
 
 /* Things that must have happened over a whole run, or it has shown nothing. X(name, text) */
-#define CSIM_HAPPENINGS(X)                                              \
-    X(EFFECT, "an effect was committed with the inbox")                 \
-    X(SHARED, "effects shared a transaction")                           \
-    X(ROLLED_BACK, "a batch was rolled back for one message in it")     \
-    X(CALL, "a call was begun")                                         \
-    X(CALLED_AGAIN, "a call was executed twice")                        \
-    X(LOST_ANSWER, "a call was executed, and its answer lost")          \
-    X(LATE_CALL, "a call was executed when nobody heard it any more")   \
-    X(HELD_UP, "a handler was held up")                                 \
-    X(REFUSED, "a message was refused for good")                        \
-    X(BAD, "a message could not be read")                               \
-    X(REPEATED, "a message came that was handled before")               \
-    X(ASIDE, "a message was set aside")                                 \
-    X(OUT_OF_TIME, "a message was set aside when its time was up")      \
-    X(PARKED, "a message was parked")                                   \
-    X(REPLAYED, "a letter was replayed")                                \
-    X(FAILED_AGAIN, "a letter failed again")                            \
-    X(QUEUED_LATE, "a letter was queued after a later one of its key")  \
-    X(OPENED, "a breaker opened")                                       \
-    X(LEFT_OPEN, "a breaker was open when a member started")            \
-    X(PROBE, "a probe was begun")                                       \
-    X(TOPIC_LETTER, "a letter was accepted by its topic")               \
-    X(TOPIC_TROUBLE, "a letter was not accepted by its topic")          \
-    X(INBOX_TROUBLE, "a call of the inbox failed")                      \
-    X(LOST_COMMIT, "the answer to a commit was lost")                   \
-    X(DEADLOCK, "a transaction was ended for a deadlock")               \
-    X(LOCKED, "a row was locked by a transaction of another member")    \
-    X(GROUP_TROUBLE, "a call of the subscriber failed")                 \
-    X(REVOKED, "a partition was taken away")                            \
-    X(REVOKED_BUSY, "a partition was taken away while calls of it ran") \
-    X(LOST, "a partition was lost")                                     \
-    X(STOLEN, "a stopped member's partition went to another one")       \
-    X(GIVEN_AGAIN, "a record was given out again")                      \
-    X(PAUSED, "a subscriber was paused")                                \
-    X(PAUSED_ONE, "a partition was paused")                             \
-    X(CRASH, "a member was killed between two steps")                   \
-    X(CRASH_BEFORE, "a member was killed on its way into a call")       \
-    X(CRASH_AFTER, "a member was killed on its way out of a call")      \
-    X(STOPPED, "a member was stopped between two steps")                \
-    X(STOPPED_INSIDE, "a member was stopped inside a call")             \
+#define CSIM_HAPPENINGS(X)                                               \
+    X(EFFECT, "an effect was committed with the inbox")                  \
+    X(SHARED, "effects shared a transaction")                            \
+    X(ROLLED_BACK, "a batch was rolled back for one message in it")      \
+    X(CALL, "a call was begun")                                          \
+    X(CALLED_AGAIN, "a call was executed twice")                         \
+    X(LOST_ANSWER, "a call was executed, and its answer lost")           \
+    X(LATE_CALL, "a call was executed when nobody heard it any more")    \
+    X(HELD_UP, "a handler was held up")                                  \
+    X(REFUSED, "a message was refused for good")                         \
+    X(BAD, "a message could not be read")                                \
+    X(REPEATED, "a message came that was handled before")                \
+    X(ASIDE, "a message was set aside")                                  \
+    X(OUT_OF_TIME, "a message was set aside when its time was up")       \
+    X(PARKED, "a message was parked")                                    \
+    X(REPLAYED, "a letter was replayed")                                 \
+    X(FAILED_AGAIN, "a letter failed again")                             \
+    X(QUEUED_LATE, "a letter was queued after a later one of its key")   \
+    X(OPENED, "a breaker opened")                                        \
+    X(LEFT_OPEN, "a breaker was open when a member started")             \
+    X(PROBE, "a probe was begun")                                        \
+    X(TOPIC_LETTER, "a letter was accepted by its topic")                \
+    X(TOPIC_TROUBLE, "a letter was not accepted by its topic")           \
+    X(INBOX_TROUBLE, "a call of the inbox failed")                       \
+    X(LOST_COMMIT, "the answer to a commit was lost")                    \
+    X(DEADLOCK, "a transaction was ended for a deadlock")                \
+    X(LOCKED, "a row was locked by a transaction of another member")     \
+    X(FILTERED, "a message that the filter knew entered no transaction") \
+    X(FILTER_LIED, "the filter knew a message that was never handled")   \
+    X(GROUP_TROUBLE, "a call of the subscriber failed")                  \
+    X(REVOKED, "a partition was taken away")                             \
+    X(REVOKED_BUSY, "a partition was taken away while calls of it ran")  \
+    X(LOST, "a partition was lost")                                      \
+    X(STOLEN, "a stopped member's partition went to another one")        \
+    X(GIVEN_AGAIN, "a record was given out again")                       \
+    X(PAUSED, "a subscriber was paused")                                 \
+    X(PAUSED_ONE, "a partition was paused")                              \
+    X(CRASH, "a member was killed between two steps")                    \
+    X(CRASH_BEFORE, "a member was killed on its way into a call")        \
+    X(CRASH_AFTER, "a member was killed on its way out of a call")       \
+    X(STOPPED, "a member was stopped between two steps")                 \
+    X(STOPPED_INSIDE, "a member was stopped inside a call")              \
     X(DRAINED, "a member was drained and ended")
 
 enum csim_happening {
@@ -94,14 +97,15 @@ static inline void csim_happened(enum csim_happening what)
 }
 
 struct csim_options {
-    bool in_transaction, has_inbox, parks, keeps_letters, has_topic, keeps_offsets, ends_at_end, settles_at_once;
+    bool has_filter, in_transaction, has_inbox, parks, keeps_letters, has_topic, keeps_offsets, ends_at_end,
+        settles_at_once;
     enum ow_window_order order;
     uint32_t partitions, members, messages, keys, steps;
     uint32_t in_flight, window_count, attempts_max, failures, probes, repeats_pm;
     int64_t elapsed_max_ms, drain_ms;
     /* per mille */
     uint32_t crash, crash_inside, stop, stop_inside, rebalance, inbox_error, group_error, topic_error, commit_lost;
-    uint32_t poison, refused, bad, passing, lost_answer, held_up, retry_after;
+    uint32_t poison, refused, bad, passing, lost_answer, held_up, retry_after, filter_lies;
 };
 
 enum csim_row { CSIM_NO_ROW, CSIM_ROW_HANDLED, CSIM_ROW_ASIDE, CSIM_ROW_PARKED };
@@ -114,6 +118,7 @@ struct csim_message {
     uint32_t fails;  /* attempts that will fail yet; UINT32_MAX: all, until it is repaired */
     bool is_refused; /* they fail for good */
     uint32_t effects;
+    bool is_marked;    /* in the filter */
     bool was_aside;    /* at least once */
     bool in_topic;     /* a letter of it was accepted there */
     bool was_rejected; /* by the topic */
@@ -171,6 +176,12 @@ struct csim_inbox {
         int64_t offset;
     } places[CSIM_MESSAGES_MAX];
     uint32_t place_count, entry_count; /* entries: of begin() */
+    uint32_t filtered_count;           /* of the same batch, and in no transaction */
+};
+
+struct csim_filter {
+    struct ow_inbox_filter base;
+    struct csim_member *member;
 };
 
 struct csim_topic {
@@ -192,6 +203,8 @@ struct csim_member {
     struct ow_wait wait;
     struct csim_subscriber subscriber;
     struct csim_inbox inbox;
+    struct csim_filter filter;
+    struct ow_inbox *filtered; /* the inbox behind the filter; NULL: there is no filter */
     struct ow_handler handler;
     struct csim_topic topic;
     /* what it was told, for what must hold */
@@ -275,6 +288,7 @@ void csim_rebalance(struct csim_world *world);
 
 /* consumer_inbox.c */
 extern const struct ow_inbox_ops csim_inbox_ops;
+extern const struct ow_inbox_filter_ops csim_filter_ops;
 void csim_inbox_kill(struct csim_member *member); /* the server rolls back */
 void csim_stage_effect(struct csim_member *member, uint32_t message);
 

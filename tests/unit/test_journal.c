@@ -436,6 +436,10 @@ static void test_not_a_journal(void **state)
     struct ow_sqlite_options plain = {.path = path, .mode = OW_SQLITE_CREATE};
     struct ow_store *store = NULL;
     assert_int_equal(ow_sqlite_open(&plain, &store, &err), 0);
+    assert_int_equal(ow_journal_subscriber_new(path, &options, &subscriber, &err), 0);
+    assert_int_equal(subscriber->ops->open(subscriber, &err), OW_EUNREACHABLE); /* it may become one */
+    assert_text_has(err.text, "not a journal yet");
+    subscriber->ops->close(subscriber);
     assert_int_equal(store->ops->script(store, "CREATE TABLE mine (a)", &err), 0);
     store->ops->close(store);
     assert_int_equal(ow_journal_subscriber_new(path, &options, &subscriber, &err), 0);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "broker/journal/file.h"
 
+#include "sql.h"
 #include "store/migrate.h"
 
 /* Larger pages than SQLite's own: records are appended in batches, and fewer, larger pages make that about
@@ -16,9 +17,16 @@ static int check_schema(struct ow_store *store, const char *path, enum ow_journa
         return ow_error_prefix(err, "%s", path);
     if (mode == OW_JOURNAL_PUBLISH)
         return ow_schema_migrate(store, &ow_schema_journal, &applied, err);
-    if (version == 0)
-        return ow_error_set(err, OW_ECORRUPT, "%s: an SQLite database, but not a journal", path);
-    return 0;
+    if (version > 0)
+        return 0;
+    int64_t tables = 0;
+    r = ow_store_query_integer(store, ow_sql_schema_count_tables, NULL, 0, 0, &tables, err);
+    if (r < 0)
+        return ow_error_prefix(err, "%s", path);
+    if (tables == 0) /* somebody may be about to make it one */
+        return ow_error_set(err, OW_EUNREACHABLE,
+                            "%s: an empty database, not a journal yet; nobody has published to it", path);
+    return ow_error_set(err, OW_ECORRUPT, "%s: an SQLite database, but not a journal", path);
 }
 
 int ow_journal_open(const char *path, enum ow_journal_mode mode, struct ow_store **ret, struct ow_error *err)
