@@ -52,7 +52,8 @@ WHERE d.state = 'queued' AND d.source = s.slot_name AND s.database = current_dat
 UPDATE onewrite.dead_letter SET replay_position = pg_current_wal_insert_lsn() - '0/0'::pg_lsn
 WHERE state = 'queued' AND replay_position IS NULL;
 
--- All but those that were put back and have come by. With their contents if $1 is 1; behind number $2, in state $3 (NULL:
+-- All but those that were put back and have come by (who may not look into the outbox cannot tell). With their contents if
+-- $1 is 1; behind number $2, in state $3 (NULL:
 -- any), at most $4; those whose number is $5 or id $6 (NULL: any) and, if $7 is 1, those of the same key.
 -- name: list
 SELECT number, state, source, position, origin, id, aggregatetype, aggregateid, type, topic, key,
@@ -62,8 +63,9 @@ SELECT number, state, source, position, origin, id, aggregatetype, aggregateid, 
        (extract(epoch FROM replayed_at) * 1000)::bigint
 FROM onewrite.dead_letter d
 WHERE (state <> 'queued' OR
-       CASE WHEN source = 'polling'
+       CASE WHEN source = 'polling' AND has_table_privilege('onewrite.outbox', 'SELECT')
             THEN onewrite.waits(d.replay_position)
+            WHEN source = 'polling' THEN true
             ELSE NOT EXISTS (SELECT FROM pg_replication_slots s
                              WHERE s.slot_name = d.source AND s.database = current_database() AND
                                    d.replay_position < s.confirmed_flush_lsn - '0/0'::pg_lsn) END)

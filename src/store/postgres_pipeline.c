@@ -15,7 +15,8 @@
 #include "store/postgres_private.h"
 
 enum {
-    FLUSH_EVERY = 16, /* statements: the server works on them while the next ones are made */
+    FLUSH_FIRST = 4, /* statements: the server works on them while the next ones are made */
+    FLUSH_EVERY = 16,
     READS_MAX = 1000, /* of what a connection that is given up has still received */
 };
 
@@ -118,7 +119,7 @@ int ow_postgres_queue(struct ow_statement *statement, const struct ow_value *val
     s->queued += r == 0;
     if (s->queued == 0 && !s->has_begun)
         (void)PQexitPipelineMode(s->conn);
-    else if (r == 0 && s->queued % FLUSH_EVERY == 0)
+    else if (r == 0 && (s->queued == FLUSH_FIRST || s->queued % FLUSH_EVERY == 0))
         (void)PQflush(s->conn); /* what cannot be sent is found out by whoever waits for the answer */
     return r;
 }

@@ -4,17 +4,23 @@
 Whoever dies in it, or is stopped, is followed by a relay that begins it again and leaves out what was published.
 """
 
+import os
 import random
+import shutil
 import signal
+import subprocess
+import textwrap
 import time
 
 import pytest
 from conftest import wait_for
 from faults import background, kill, own_server, tell, way, way_on  # noqa: F401 (fixtures)
 from kafka import *  # noqa: F403 (fixtures)
-from postgres import Database, pg_database, pg_server, query  # noqa: F401 (fixtures)
+from oracle import records_of
+from postgres import RELEASES, Database, new_server, pg_database, pg_server, query  # noqa: F401 (fixtures)
 from test_postgres_kafka import crash_at
 
+IS_LONG = os.environ.get("LONG") == "1"
 BOTH = ["log", "log-exactly"]
 POINTS = {
     "log": ["log.slot-made:1", "log.snapshot-noted:1", "log.mid-snapshot:1", "log.mid-snapshot:70", "relay.after-read:2",
@@ -83,8 +89,6 @@ def test_random_kills_in_the_snapshot(way, is_long, onewrite_release):
 @pytest.mark.parametrize("to", ["exactly", "journal"])
 def test_tables_of_others(to, run, onewrite, pg_database, request, tmp_path):
     """Debezium's shape, without a number of ours: their rows are told apart by where they lie."""
-    import subprocess
-    import textwrap
     db = pg_database
     columns = "id text PRIMARY KEY, aggregatetype text, aggregateid text, type text, payload text"
     insert = "INSERT INTO {} SELECT '{}-' || n, 'order', 'k' || n %% 5, 'T', '{{}}' FROM generate_series(%s, %s) n"
@@ -114,9 +118,9 @@ def test_tables_of_others(to, run, onewrite, pg_database, request, tmp_path):
             to: {{ broker: bus, topic: {topic} }}
             window: {{ messages: 50 }}
         """))
-    for passage in (60, 350, 640, 700):
+    for passage in (20, 55, 55, 55):
         done = subprocess.run([str(onewrite), "run", "--until-end", "onewrite.yaml"], cwd=tmp_path, capture_output=True, text=True,
-                              timeout=90, env={"ONEWRITE_CRASH": f"log.mid-snapshot:{passage - 40 if passage == 60 else 55}"})
+                              timeout=90, env={"ONEWRITE_CRASH": f"log.mid-snapshot:{passage}"})
         assert done.returncode == -signal.SIGKILL, done.stderr
         for name in names:
             put(name, 20)
@@ -128,7 +132,6 @@ def test_tables_of_others(to, run, onewrite, pg_database, request, tmp_path):
     if kafka:
         got = [record["id"] for record in kafka.records(topic)]
     else:
-        from oracle import records_of
         got = [record["id"] for record in records_of(run("tail", "journal:bus.db", "--topic", topic, "--from", "beginning", "--until-end",
                                                          "-o", "jsonl").stdout)]
     assert len(got) == len(set(got)), "something is there twice"
@@ -138,6 +141,74 @@ def test_tables_of_others(to, run, onewrite, pg_database, request, tmp_path):
         for key in range(5):
             of_key = [int(i.split("-")[1]) for i in got if i.startswith(name) and int(i.split("-")[1]) % 5 == key]
             assert of_key == sorted(of_key), name
+
+
+CONFIG = """\
+version: 1
+stores: {{ shop: "{url}" }}
+brokers: {{ bus: journal:bus.db }}
+relays:
+  - name: shop
+    from: {{ store: shop, outbox: [onewrite.outbox, public.events] }}
+    to: {{ broker: bus, topic: all }}
+    window: {{ messages: 50 }}
+"""
+
+
+def dies_again_and_again(database, run, tmp_path):
+    """Twice in one table, then in the other; rows come between, some of them in the place of others that were published."""
+    database.query("CREATE TABLE events (id text, aggregatetype text, aggregateid text, type text, payload text)")
+    columns, count = "id, aggregatetype, aggregateid, type, payload", 0
+    (tmp_path / "onewrite.yaml").write_text(CONFIG.format(url=database.url))
+    for label in ("log.mid-snapshot:60", "log.mid-snapshot:30", "log.mid-snapshot:360", "log.mid-snapshot:210", None):
+        for table in ("onewrite.outbox", "events"):
+            for part in range(4):  # in transactions of their own
+                database.query(f"INSERT INTO {table} ({columns}) SELECT '{table}-' || n, 'order', 'k', 'T', '{{}}' "
+                               "FROM generate_series(%s, %s) n", count + 25 * part + 1, count + 25 * part + 25)
+        count += 100
+        run("run", "--until-end", "onewrite.yaml", status=-signal.SIGKILL if label else 0, env={"ONEWRITE_CRASH": label} if label else None)
+        wait_for(lambda: not database.query("SELECT 1 FROM pg_replication_slots WHERE active"), "the slot to be left")
+        if label == "log.mid-snapshot:360":
+            database.query("DELETE FROM events WHERE ctid < '(0,21)'")
+            database.query("VACUUM events")
+            database.query(f"INSERT INTO events ({columns}) SELECT 'later-' || n, 'order', 'later', 'T', '{{}}' FROM generate_series(1, 20) n")
+            assert database.one("SELECT min(ctid) FROM events WHERE id LIKE 'later%%'") == "(0,1)"
+    got = records_of(run("tail", "journal:bus.db", "--topic", "all", "--from", "beginning", "--until-end", "-o", "jsonl").stdout)
+    for name, last in (("onewrite.outbox", count), ("events", count), ("later", 20)):
+        assert [int(record["id"].split("-")[1]) for record in got if record["id"].startswith(name)] == list(range(1, last + 1)), name
+    assert database.one("SELECT count(*) FROM onewrite.outbox") == 0
+
+
+@pytest.mark.parametrize("version", RELEASES if IS_LONG else (10, 18))
+def test_every_version(version, run, tmp_path):
+    server = new_server(version)
+    try:
+        query(server.connect(), "CREATE DATABASE shop")
+        database = Database(server, "shop")
+        run("init", database.url)
+        dies_again_and_again(database, run, tmp_path)
+    finally:
+        server.remove()
+
+
+def test_numbers_of_transactions_come_round(own_server, run, tmp_path):
+    """A row has the lower half of the number of its transaction: some rows stand before the turn, some behind it."""
+    query(own_server.connect(), "UPDATE pg_database SET datallowconn = true")
+    own_server.run("vacuumdb", "-h", "127.0.0.1", "-p", own_server.port, "-U", "postgres", "--all", "--freeze")
+    own_server.stop("fast")
+    pages = own_server.data / "pg_xact"
+    own_server.run("pg_resetwal", "-D", own_server.data, "-e", 3, "-x", 2**32 - 60)
+    segment = pages / f"{(2**32 - 60) // (32 * 8192 * 4):04X}"
+    segment.write_bytes(bytes(256 * 1024))
+    shutil.chown(segment, pages.owner(), pages.group())
+    own_server.start()
+    query(own_server.connect(), "CREATE DATABASE shop")
+    database = Database(own_server, "shop")
+    run("init", database.url)
+    before = database.one("SELECT txid_current()")
+    assert before < 4 << 32
+    dies_again_and_again(database, run, tmp_path)
+    assert database.one("SELECT txid_current()") > 4 << 32, "it has not come round"
 
 
 @pytest.mark.server(wal_sender_timeout="2s")

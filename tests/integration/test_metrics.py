@@ -170,6 +170,8 @@ consumers:
     assert letters(d)["pay", "consumer/billing", "dead"] == 1 and letters(d)["shop", "polling", "queued"] == 0
     assert letters(d)["pay", "polling", "queued"] == 1  # it cannot know better
     d.end()
+    listed = json.loads(run("dlq", "list", "--store", urls["consumer"], "-o", "json").stdout)
+    assert sorted(letter["state"] for letter in listed) == ["dead", "queued"]
     for kind in urls:
         pg_database.query(f"DROP OWNED BY {kind}_{pg_database.name}; DROP ROLE {kind}_{pg_database.name}")
 
