@@ -85,7 +85,7 @@ static int variable_value(struct ow_dbz_arena *arena, struct ow_decimal *decimal
                           struct ow_error *err)
 {
     ow_decimal_strip(decimal);
-    int r = decimal->scale < 0 ? ow_decimal_rescale(decimal, 0, err) : 0;
+    int r = decimal->scale < 0 ? ow_decimal_rescale(decimal, 0, false, err) : 0;
     struct ow_dbz_value *items = ow_dbz_alloc_array(arena, 2, sizeof(*items));
     if (r != 0 || !items)
         return r != 0 ? r : ow_dbz_arena_check(arena, err);
@@ -131,7 +131,7 @@ static int numeric_value(const struct ow_dbz_column *column, const struct ow_dbz
     if (schema->logic == OW_DBZ_VARIABLE_DECIMAL)
         return variable_value(arena, &decimal, ret, err);
     if (schema->logic == OW_DBZ_DECIMAL)
-        r = ow_decimal_rescale(&decimal, column->digits, err);
+        r = ow_decimal_rescale(&decimal, column->digits, false, err);
     return r != 0 ? r : fixed_value(schema, arena, &decimal, ret, err);
 }
 
@@ -160,8 +160,8 @@ static int money_value(const struct ow_dbz_column *column, const struct ow_dbz_s
     int r = ow_buf_check(&plain, err);
     if (r == 0)
         r = ow_decimal_parse(ow_buf_bytes(&plain), &decimal, err);
-    if (r == 0)
-        r = ow_decimal_rescale(&decimal, column->digits, err);
+    if (r == 0 && schema->logic == OW_DBZ_DECIMAL)
+        r = ow_decimal_rescale(&decimal, column->digits, true, err);
     ow_buf_done(&plain);
     return r != 0 ? r : fixed_value(schema, arena, &decimal, ret, err);
 }

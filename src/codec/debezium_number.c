@@ -172,7 +172,7 @@ static void increment(struct ow_decimal *decimal)
     decimal->digits.data[0] = '1';
 }
 
-static void cut_digits(struct ow_decimal *decimal, size_t count)
+static void cut_digits(struct ow_decimal *decimal, size_t count, bool is_half_up)
 {
     if (count > decimal->digits.size) {
         ow_buf_clear(&decimal->digits);
@@ -185,7 +185,7 @@ static void cut_digits(struct ow_decimal *decimal, size_t count)
     for (size_t i = 1; i < count; i++)
         is_half = is_half && cut[i] == '0';
     bool is_odd = kept > 0 && ((cut[-1] - '0') & 1) != 0;
-    bool goes_up = is_half ? is_odd : cut[0] >= '5';
+    bool goes_up = is_half && !is_half_up ? is_odd : cut[0] >= '5';
     decimal->digits.size = kept;
     decimal->digits.data[kept] = '\0';
     if (kept == 0)
@@ -194,7 +194,7 @@ static void cut_digits(struct ow_decimal *decimal, size_t count)
         increment(decimal);
 }
 
-int ow_decimal_rescale(struct ow_decimal *decimal, int32_t scale, struct ow_error *err)
+int ow_decimal_rescale(struct ow_decimal *decimal, int32_t scale, bool is_half_up, struct ow_error *err)
 {
     int64_t more = (int64_t)scale - decimal->scale;
     if (more > SCALE_MAX || more < -SCALE_MAX)
@@ -203,7 +203,7 @@ int ow_decimal_rescale(struct ow_decimal *decimal, int32_t scale, struct ow_erro
     for (int64_t i = 0; i < more && !is_zero; i++)
         ow_buf_add_char(&decimal->digits, '0');
     if (more < 0)
-        cut_digits(decimal, (size_t)-more);
+        cut_digits(decimal, (size_t)-more, is_half_up);
     decimal->scale = scale;
     return ow_buf_check(&decimal->digits, err);
 }

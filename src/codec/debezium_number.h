@@ -25,9 +25,9 @@ void ow_decimal_done(struct ow_decimal *decimal);
 int ow_decimal_parse(struct ow_bytes text, struct ow_decimal *ret, struct ow_error *err) OW_MUST_CHECK;
 /* Without zeros at the end of the fraction; not beyond the point. */
 void ow_decimal_strip(struct ow_decimal *decimal);
-/* With another scale: adds zeros, or takes digits off (rounding half to even). A scale that is off by more than
-   100,000 is OW_EINVALID. */
-int ow_decimal_rescale(struct ow_decimal *decimal, int32_t scale, struct ow_error *err) OW_MUST_CHECK;
+/* With another scale: adds zeros, or takes digits off (rounding half to even, or half up). A scale that is off by more
+   than 100,000 is OW_EINVALID. */
+int ow_decimal_rescale(struct ow_decimal *decimal, int32_t scale, bool is_half_up, struct ow_error *err) OW_MUST_CHECK;
 /* BigDecimal.toPlainString() and BigDecimal.toString(). */
 void ow_decimal_plain(struct ow_buf *to, const struct ow_decimal *decimal);
 void ow_decimal_text(struct ow_buf *to, const struct ow_decimal *decimal);

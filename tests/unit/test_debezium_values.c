@@ -127,7 +127,7 @@ static void test_rescaled(void **state)
         struct ow_decimal decimal;
         struct ow_buf plain = {0};
         assert_int_equal(ow_decimal_parse(ow_bytes_of(table[i].from), &decimal, NULL), 0);
-        assert_int_equal(ow_decimal_rescale(&decimal, table[i].scale, NULL), 0);
+        assert_int_equal(ow_decimal_rescale(&decimal, table[i].scale, false, NULL), 0);
         ow_decimal_plain(&plain, &decimal);
         assert_string_equal(plain.data, table[i].to);
         ow_buf_done(&plain);
