@@ -27,7 +27,7 @@ def whole(shown):
         "brokers": {"bus": "kafka://localhost:9092"},
         "relays": [{"name": "orders", "from": {"store": "shop"}, "to": {"broker": "bus"}}],
         "consumers": [{"name": "billing", "from": {"broker": "bus", "topics": ["outbox.event.order"]}, "inbox": {"store": "pay"},
-                       "handler": {"http": {"url": "http://127.0.0.1:8000/"}}}],
+                       "handler": {"sql": "insert into paid (order_id) values (${!key})"}}],
     }
     if "version" in shown:
         return shown
