@@ -297,6 +297,42 @@ static void check_name(const struct checking *c)
                             name);
 }
 
+static bool has_field(const char *template)
+{
+    return strstr(template, "${!") != NULL;
+}
+
+/* What can be told of a topic here: that Kafka has none of such a name. */
+static void check_topic(const struct checking *c, const char *group, const char *key, const char *topic,
+                        const struct ow_config_place *broker)
+{
+    static const char letters[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-";
+    if (broker && broker->url.scheme && broker->url.scheme->id == OW_SCHEME_KAFKA && !has_field(topic) &&
+        (topic[strspn(topic, letters)] || strlen(topic) > 249))
+        ow_check_report(&c->at, group, key,
+                        "\"%s\" is no name of a topic; it has up to 249 of the characters A-Z a-z 0-9 . _ -", topic);
+}
+
+static void check_topics(const struct checking *c)
+{
+    const struct ow_config_consumer *consumer = &c->draft->consumer;
+    const char *letters = consumer->letter_topic;
+    if (consumer->topic_words && consumer->topic_count == 0)
+        ow_check_report(&c->at, "from", "topics", "names no topic");
+    for (size_t i = 0; i < consumer->topic_count; i++) {
+        check_topic(c, "from", "topics", consumer->topics[i], consumer->broker);
+        if (letters && consumer->letter_broker == consumer->broker &&
+            (strcmp(letters, consumer->topics[i]) == 0 || strcmp(letters, "${!topic}") == 0)) {
+            ow_check_report(&c->at, "dead_letter", "topic",
+                            "is what this consumer reads: its letters would come back for ever; write another, such "
+                            "as \"${!topic}-dlt\"");
+            return;
+        }
+    }
+    if (letters)
+        check_topic(c, "dead_letter", "topic", letters, consumer->letter_broker);
+}
+
 static void check_consumer(const struct checking *c)
 {
     struct ow_config_consumer *consumer = &c->draft->consumer;
@@ -308,8 +344,10 @@ static void check_consumer(const struct checking *c)
         consumer->broker->url.scheme->id != OW_SCHEME_JOURNAL)
         ow_check_report(&c->at, "from", "broker", "%s keeps no consumer groups; kafka: and journal: do",
                         consumer->broker->url.scheme->form);
-    if (consumer->topic_words && consumer->topic_count == 0)
-        ow_check_report(&c->at, "from", "topics", "names no topic");
+    if (consumer->id && !has_field(consumer->id))
+        ow_check_report(&c->at, NULL, "id",
+                        "has no field in it: all messages would be one, and only the first of them handled; write "
+                        "such as \"${!payload.eventId}\"");
     if (consumer->keeps_offsets && !consumer->inbox)
         ow_check_report(&c->at, "from", "offsets", "to keep them in the inbox takes one; write inbox: { store: … }");
     if (consumer->retry.max_ms < consumer->retry.initial_ms)
@@ -317,6 +355,7 @@ static void check_consumer(const struct checking *c)
     check_handler(c);
     check_filter(c);
     check_letters(c);
+    check_topics(c);
     check_classes(c);
     check_name(c);
 }

@@ -594,6 +594,12 @@ static int copy(const char *text, char **to)
     return text && !*to ? OW_ENOMEM : 0;
 }
 
+static bool is_header_name(const char *name)
+{
+    static const char letters[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789!#$%&'*+-.^_`|~";
+    return name[0] && !name[strspn(name, letters)];
+}
+
 static int copy_options(struct http *h, const struct ow_handler_http_options *o, struct ow_error *err)
 {
     h->options = (struct ow_handler_http_options){.timeout_ms = o->timeout_ms ? o->timeout_ms : 10000,
@@ -604,6 +610,10 @@ static int copy_options(struct http *h, const struct ow_handler_http_options *o,
         copy(o->ca, &h->options.ca) < 0)
         return ow_error_set(err, OW_ENOMEM, "out of memory");
     for (size_t i = 0; i < o->header_count; i++) {
+        if (!is_header_name(o->headers[i].name))
+            return ow_error_set(err, OW_EINVALID,
+                                "\"%s\" is no name of a header; it has letters, digits and !#$%%&'*+-.^_`|~",
+                                o->headers[i].name);
         h->options.header_count = i + 1;
         if (copy(o->headers[i].name, &h->options.headers[i].name) < 0 ||
             copy(o->headers[i].value, &h->options.headers[i].value) < 0)

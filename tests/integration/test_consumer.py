@@ -291,6 +291,13 @@ def test_mistakes_are_found(run, tmp_path):
     assert "no such field" in wrong(base_format(inbox=INBOX, handler='{ sql: "select ${!kee}" }'))
     assert "not a URL" in wrong(base_format(inbox=INBOX, handler='{ http: { url: "ftp://x" } }'))
     call = '{ http: { url: "http://x/" } }'
+    assert "consumers[0].id: has no field in it" in wrong(base_format(handler=SQL, more='id: "abc"'))
+    for topic in ("outbox.event.order", "${!topic}"):
+        assert "dead_letter.topic: is what this consumer reads" in wrong(base_format(handler=SQL, more=f'dead_letter: {{ topic: "{topic}" }}'))
+    kafka = base_format(handler=SQL, more='dead_letter: { topic: "a b" }').replace("journal:bus.db", "kafka://h:1")
+    assert '"a b" is no name of a topic' in wrong(kafka)
+    assert 'from.topics: "outbox*" is no name of a topic' in wrong(kafka.replace("outbox.event.order", '"outbox*"'))
+    assert '"A B" is no name of a header' in wrong(base_format(handler='{ http: { url: "http://x/", headers: { "A B": x } } }'))
     assert '"htp 409" is no class of an http handler' in wrong(base_format(handler=call, retry=', never: ["htp 409"]'))
     assert '"http x" is no class of an http handler' in wrong(base_format(handler=call, retry=', never: ["http x"]'))
     assert 'retry.never: "23505" is no class of an http handler' in wrong(base_format(handler=call, retry=', never: [http 4xx, "23505"]'))
