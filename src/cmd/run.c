@@ -75,6 +75,7 @@ static struct entry entry_at(struct ow_config *config, size_t i)
 
 static const char *name_of(const struct entry *entry)
 {
+    assert(entry->relay || entry->consumer);
     return entry->relay ? entry->relay->name : entry->consumer->name;
 }
 
@@ -139,6 +140,7 @@ static int new_consumer(const struct runner *runner, const struct ow_config_cons
                         struct ow_pipeline **ret, struct ow_error *err)
 {
     struct ow_consumer_parts parts;
+    assert(consumer);
     int r = ow_config_new_consumer(consumer, NULL, &parts, err);
     return r < 0 ? r
                  : ow_consumer_pipeline_new(&parts, consumer->broker->url.text, runner->options->until_end,

@@ -170,9 +170,12 @@ static void end_place(struct reader *r)
 {
     if (!r->has)
         return;
-    if (r->place_count++ == 0)
+    if (r->place_count == 0)
         r->letter->origin = r->place;
-    r->letter->last = r->place;
+    if (r->place_count == 0 || (r->has & bit(TOPIC))) { /* else it is the rest of a set that somebody has torn */
+        r->letter->last = r->place;
+        r->place_count++;
+    }
     r->has = 0;
     r->place = OW_DEAD_LETTER_PLACE_UNKNOWN;
 }
@@ -180,7 +183,9 @@ static void end_place(struct reader *r)
 static void read_place(struct reader *r, const struct name *name, struct ow_bytes value)
 {
     bool is_of_any = name->family == SPRING && name->field == GROUP;
-    if ((r->has & bit(name->field)) || (r->has && name->family != r->family && !is_of_any))
+    /* All write the topic first: what stands before it is of another set, which lacks its own. */
+    bool is_first = name->field == TOPIC && (r->has & ~bit(GROUP));
+    if (is_first || (r->has & bit(name->field)) || (r->has && name->family != r->family && !is_of_any))
         end_place(r);
     if (!r->has || !is_of_any)
         r->family = name->family;

@@ -28,6 +28,8 @@ static const struct ow_store_ops postgres_ops;
 
 static void postgres_stop(struct ow_statement *statement)
 {
+    if (!statement)
+        return;
     struct ow_postgres *s = statement->store;
     PQclear(statement->row);
     statement->row = NULL;

@@ -154,7 +154,8 @@ static int sqlite_row(struct ow_statement *statement, struct ow_value *columns, 
 
 static void sqlite_stop(struct ow_statement *statement)
 {
-    (void)sqlite3_reset(statement->handle);
+    if (statement)
+        (void)sqlite3_reset(statement->handle);
 }
 
 static void sqlite_discard(struct ow_statement *statement)

@@ -69,7 +69,7 @@ struct ow_store_ops {
     int (*start)(struct ow_statement *statement, const struct ow_value *values, size_t count, struct ow_error *err);
     /* 1: a row, its first `count` columns in `columns`; 0: it is done (and stopped); < 0. */
     int (*row)(struct ow_statement *statement, struct ow_value *columns, size_t count, struct ow_error *err);
-    void (*stop)(struct ow_statement *statement);
+    void (*stop)(struct ow_statement *statement);    /* NULL is allowed: it could not be prepared */
     void (*discard)(struct ow_statement *statement); /* NULL is allowed */
 
     /* Runs a statement whose rows nobody wants, without waiting for it: PostgreSQL has it in its pipeline, SQLite runs

@@ -393,6 +393,30 @@ static void raced(void)
     b->ops->discard(b);
 }
 
+/* What is asked first finds the connection lost before it is prepared. */
+static void lost(void)
+{
+    struct ow_inbox *a = url ? new_inbox(true, 0) : NULL, *b = url ? new_inbox(true, 0) : NULL;
+    struct ow_error err = {0};
+    struct ow_inbox_letter letter;
+    struct ow_record record;
+    struct ow_inbox_entry entry = entry_of(&record, "l1", "k", 0);
+    int64_t pid = 0, offset = 0;
+    char sql[100];
+    if (!url)
+        return;
+    entry.letter = 1;
+    DO(ow_store_query_integer(a->ops->store(a), "SELECT pg_backend_pid()", NULL, 0, 0, &pid, &err));
+    (void)snprintf(sql, sizeof sql, "SELECT pg_terminate_backend(%lld)", (long long)pid);
+    DO(b->ops->store(b)->ops->script(b->ops->store(b), sql, &err));
+    MUST(ow_error_class(a->ops->next_queued(a, 0, &letter, &err)) == OW_CLASS_RETRYABLE);
+    MUST(ow_error_class(a->ops->read_offset(a, OW_BYTES("t"), 0, &offset, &err)) == OW_CLASS_RETRYABLE);
+    MUST(ow_error_class(a->ops->look(a, &entry, 1, &err)) == OW_CLASS_RETRYABLE);
+    MUST(ow_error_class(a->ops->begin(a, &entry, 1, &err)) == OW_CLASS_RETRYABLE);
+    a->ops->discard(a);
+    b->ops->discard(b);
+}
+
 int main(int argc, char **argv)
 {
     static const struct {
@@ -406,6 +430,7 @@ int main(int argc, char **argv)
         {"kept beside", kept_beside},
         {"pruned", pruned},
         {"raced", raced},
+        {"lost", lost},
     };
     url = argc > 1 ? argv[1] : NULL;
     (void)snprintf(folder, sizeof folder, "/tmp/onewrite-inbox-XXXXXX");

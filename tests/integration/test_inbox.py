@@ -13,7 +13,7 @@ def test_contract(onewrite, pg_database):
     assert program.is_file(), f"{program} is missing; run ./dev test"
     done = subprocess.run([program, pg_database.url], capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert done.stdout.count(": kept") == 28
+    assert done.stdout.count(": kept") == 32
 
 
 def test_late_transactions(onewrite, pg_database):
