@@ -254,7 +254,7 @@ static void add_earlier(struct ow_buf *to, const struct ow_letter *letter)
 static void show_plain(struct ow_buf *to, struct ow_bytes text)
 {
     bool is_good = ow_utf8_is_valid(text);
-    for (size_t i = 0; i < text.size; i++) {
+    for (size_t i = 0; text.data && i < text.size; i++) {
         unsigned char c = (unsigned char)text.data[i];
         ow_buf_add_char(to, c < 0x20 || c == 0x7f ? ' ' : c >= 0x80 && !is_good ? '?' : (char)c);
     }

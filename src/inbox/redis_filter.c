@@ -156,7 +156,7 @@ static int exchange(struct redis *s, size_t count, bool *ret_known, int64_t dead
 static void add_command(struct redis *s, int count, const char **words, const size_t *sizes)
 {
     char *command = NULL;
-    int size = redisFormatCommandArgv(&command, count, words, sizes);
+    long long size = redisFormatCommandArgv(&command, count, words, sizes); /* an int before hiredis 1.0 */
     if (size < 0)
         s->out.has_failed = true;
     else

@@ -10,6 +10,7 @@ import yaml
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
+TOP = {"version", "log", "stores", "brokers", "relays", "consumers", "admin", "alerts"}
 PASSED_OVER = {"scrape_configs"}  # Prometheus' own
 ENVIRONMENT = {name: "x" for name in ("SHOP_URL", "TOKEN", "ALERT_SECRET", "PAGERDUTY_KEY")} | {"SHOP_URL": "sqlite:shop.db"}
 
@@ -26,16 +27,16 @@ def whole(shown):
         "brokers": {"bus": "kafka://localhost:9092"},
         "relays": [{"name": "orders", "from": {"store": "shop"}, "to": {"broker": "bus"}}],
         "consumers": [{"name": "billing", "from": {"broker": "bus", "topics": ["outbox.event.order"]}, "inbox": {"store": "pay"},
-                       "handler": {"http": {"url": "http://127.0.0.1:8000/"}}}],
+                       "handler": {"sql": "insert into paid (order_id) values (${!key})"}}],
     }
     if "version" in shown:
         return shown
     if "to" in shown:
         config["relays"][0] |= shown
-    elif "handler" in shown:
-        config["consumers"][0] |= shown
-    else:
+    elif set(shown) <= TOP:
         config |= shown
+    else:
+        config["consumers"][0] |= shown
     return config
 
 
