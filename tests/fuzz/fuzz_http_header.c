@@ -32,7 +32,7 @@ static void check_role(const char *authorization)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    char *text = strndup((const char *)data, size);
+    char *text = ow_bytes_text((struct ow_bytes){(const char *)data, size});
     must(text, "memory");
     check_host(text);
     check_role(text);
