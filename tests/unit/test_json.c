@@ -111,6 +111,29 @@ static void test_strings(void **state)
     ow_buf_done(&scratch);
 }
 
+/* Every byte at every place of a string: strings are passed eight bytes at a time. */
+static void test_every_byte(void **state)
+{
+    (void)state;
+    for (size_t at = 1; at < 27; at++)
+        for (int c = 0; c < 0x80; c++) {
+            char text[] = "\"abcdefghijklmnopqrstuvwxyz\"";
+            struct ow_json json;
+            struct ow_error err = {0};
+            text[at] = (char)c;
+            ow_json_init(&json, (struct ow_bytes){text, 28});
+            int token = ow_json_next(&json, &err);
+            bool is_good = c >= 0x20 && c != '\\';
+            if (c == '\\' && strchr("\"bfnrt", text[at + 1]))
+                is_good = at < 26; /* then the string's own quote is escaped */
+            assert_int_equal(token == OW_JSON_STRING, is_good);
+            if (is_good)
+                assert_int_equal(json.text.size, c == '"' ? at - 1 : 26);
+            else if (c < 0x20)
+                assert_text_has(err.text, "a control character in a string");
+        }
+}
+
 static void test_skip(void **state)
 {
     (void)state;
@@ -289,12 +312,10 @@ static void test_write_string(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_tokens),       cmocka_unit_test(test_what_is_not_json),
-        cmocka_unit_test(test_depth),        cmocka_unit_test(test_strings),
-        cmocka_unit_test(test_skip),         cmocka_unit_test(test_lookup),
-        cmocka_unit_test(test_lookup_any),   cmocka_unit_test(test_headers),
-        cmocka_unit_test(test_no_headers),   cmocka_unit_test(test_bad_headers),
-        cmocka_unit_test(test_write_string),
+        cmocka_unit_test(test_tokens),     cmocka_unit_test(test_what_is_not_json), cmocka_unit_test(test_depth),
+        cmocka_unit_test(test_strings),    cmocka_unit_test(test_every_byte),       cmocka_unit_test(test_skip),
+        cmocka_unit_test(test_lookup),     cmocka_unit_test(test_lookup_any),       cmocka_unit_test(test_headers),
+        cmocka_unit_test(test_no_headers), cmocka_unit_test(test_bad_headers),      cmocka_unit_test(test_write_string),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
