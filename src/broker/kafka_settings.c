@@ -116,9 +116,10 @@ static int add_subscribers(struct ow_kafka_settings *s, const struct ow_kafka_op
         {"session.timeout.ms", "10000"},
         {"heartbeat.interval.ms", "1000"}, /* a member hears of a rebalance by its next heartbeat */
         {"check.crcs", "true"},
-        /* How much is fetched ahead; what is in a queue counts for all partitions together. */
-        {"queued.max.messages.kbytes", "16384"},
-        {"queued.min.messages", "20000"},
+        /* How much is fetched ahead; what is in a queue counts for all partitions together. Once there is so much,
+           librdkafka looks again only after a second: it is what a quick consumer does in that time. */
+        {"queued.max.messages.kbytes", "32768"},
+        {"queued.min.messages", "100000"},
         {"fetch.max.bytes", "8388608"},
         {"receive.message.max.bytes", "1000000000"}, /* the topic's own limit decides */
         /* How long until a topic that is waited for, or a new partition, is seen. */

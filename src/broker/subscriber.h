@@ -119,7 +119,7 @@ int ow_journal_subscriber_new(const char *path, const struct ow_subscriber_optio
    with OW_OFFSET_END that place is settled at once, so that what comes while no member is there is not passed over.
    Where what was settled is not there any more it begins at what is. Without a group nobody is asked for permission to
    join one; new topics and partitions are found within 5 s, for which next() may wait a moment for an answer. Fetched
-   ahead: at most about 16 MiB, or more for records that are larger than this. */
+   ahead: at most about 32 MiB, or more for records that are larger than this. */
 struct ow_kafka_options;
 int ow_kafka_subscriber_new(const struct ow_kafka_options *kafka, const struct ow_subscriber_options *options,
                             struct ow_subscriber **ret, struct ow_error *err) OW_MUST_CHECK;

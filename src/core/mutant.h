@@ -67,7 +67,8 @@
     X(LETTER_UNSENT, "a letter counts as written when it was only sent")                      \
     X(LETTER_FORGOTTEN, "a letter that its topic refused for now is not sent again")          \
     X(REPLAY_BY_ID, "a letter is looked up by its id, and found to be done with")             \
-    X(RESUME_FORGOTTEN, "reading was held back, and nobody goes on with it")
+    X(RESUME_FORGOTTEN, "reading was held back, and nobody goes on with it")                  \
+    X(FULL_IS_READ_ON, "a partition of which enough is there is read on, and what comes is given back")
 
 enum ow_mutant {
     OW_MUTANT_NONE,

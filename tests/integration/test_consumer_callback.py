@@ -275,14 +275,17 @@ def test_a_daemon_runs_the_others(shop, pay, run, tmp_path):
     assert counts(shop.consume().stdout)["handled"] == 5
 
 
-def test_it_waits_for_what_is_not_there_yet(shop, pay, run, start):
+def test_it_waits_for_what_is_not_there_yet(shop, pay, start, tmp_path):
     shop.configure(pay)
     done = shop.consume(status=69)
     assert "consumer billing: " in done.stderr and "bus.db" in done.stderr
-    process = start("c.yaml", "billing", "until-end", program=shop.program, env={"WAIT_MS": "-1"})
-    shop.publish(look(3))
-    out, errors = process.communicate(timeout=60)
-    assert process.returncode == 0 and "told trouble" in errors and len(effects(pay)) <= 3
+    heard = tmp_path / "heard"
+    with open(heard, "w", encoding="utf-8") as errors:
+        process = start("c.yaml", "billing", "until-end", program=shop.program, env={"WAIT_MS": "-1"}, stderr=errors)
+        wait_for(lambda: "told trouble" in heard.read_text(), "the consumer to miss its broker")
+        shop.publish(look(3))
+        process.communicate(timeout=60)
+    assert process.returncode == 0 and len(effects(pay)) <= 3
 
 
 # --- examples/c/consumer.c -----------------------------------------------------------------------------------------

@@ -79,6 +79,7 @@ static void attend(struct csim_subscriber *s)
         } else if (has_to_attend(s, p)) {
             w->partitions[p].owner = s->session;
             s->told[p] = true;
+            s->given[p] = -1;
             s->paused[p] = false;
             s->settling[p] = 0;
             /* A group whose offsets are elsewhere has none here, and would begin at the end. */
@@ -145,7 +146,7 @@ static int group_next(struct ow_subscriber *subscriber, struct ow_record *ret, s
             csim_happened(CSIM_GIVEN_AGAIN);
         csim_trace(w, "member %d reads %s at %u/%lld", s->member->number,
                    w->messages[w->partitions[p].messages[s->next[p]]].id, p, (long long)s->next[p]);
-        s->next[p]++;
+        s->given[p] = s->next[p]++;
         if (w->partitions[p].given < s->next[p])
             w->partitions[p].given = s->next[p];
         return 1;
@@ -237,9 +238,12 @@ static int group_seek(struct ow_subscriber *subscriber, struct ow_bytes topic, u
                       struct ow_error *err)
 {
     struct csim_subscriber *s = self_of(subscriber);
+    struct csim_world *w = s->member->world;
     (void)topic;
     if (!s->told[p])
         return ow_error_set(err, OW_ENOTFOUND, "partition %u is not ours", p);
+    if (offset == s->given[p]) /* all that was fetched ahead is thrown away by that */
+        csim_fail(w, "member %d reads %u/%lld and gives it back", s->member->number, p, (long long)offset);
     s->next[p] = offset == OW_OFFSET_BEGINNING ? 0 : offset;
     return 0;
 }

@@ -157,6 +157,7 @@ struct csim_subscriber {
     int session;
     bool told[CSIM_PARTITIONS_MAX], paused[CSIM_PARTITIONS_MAX];
     int64_t next[CSIM_PARTITIONS_MAX], settling[CSIM_PARTITIONS_MAX];
+    int64_t given[CSIM_PARTITIONS_MAX]; /* the last one, since it was told of the partition; -1: none */
 };
 
 struct csim_inbox {

@@ -454,6 +454,8 @@ static int take_record(struct ow_consumer *c, struct ow_record *record, struct o
     if (r < 0)
         return r;
     c->counters.read++;
+    if (is_full(p) && !OW_MUTANT(FULL_IS_READ_ON)) /* at once: to seek back costs all that was fetched ahead */
+        apply_pressure(c);
     return 1;
 }
 
