@@ -15,33 +15,13 @@
 #include <unistd.h>
 
 #include "base/units.h"
+#include "contract/must.h"
 #include "inbox/filter.h"
 #include "store/migrate.h"
 #include "store/postgres.h"
 
 static const char *url; /* NULL: SQLite */
 static char folder[64], path[96];
-static const char *what;
-
-#define OW_COUNT_OF(array) (sizeof(array) / sizeof *(array))
-#define MUST(condition)    must((condition), #condition, __LINE__)
-
-static void must(bool holds, const char *text, int line)
-{
-    if (holds)
-        return;
-    (void)fprintf(stderr, "%s: line %d: does not hold: %s\n", what, line, text);
-    exit(1);
-}
-
-static void must_do(int r, const struct ow_error *err, int line)
-{
-    if (r >= 0)
-        return;
-    (void)fprintf(stderr, "%s: line %d: %s\n", what, line, err->text);
-    exit(1);
-}
-#define DO(call) must_do((call), &err, __LINE__)
 
 static int open_store(void *context, struct ow_store **ret, struct ow_error *err)
 {

@@ -17,30 +17,11 @@
 #include <unistd.h>
 
 #include "base/units.h"
+#include "contract/must.h"
 #include "store/postgres.h"
 
-static const char *url, *what;
+static const char *url;
 static struct ow_store *admin; /* a connection of its own, to look and to break others */
-
-#define OW_COUNT_OF(array) (sizeof(array) / sizeof *(array))
-#define MUST(condition)    must((condition), #condition, __LINE__)
-#define DO(call)           must_do((call), &err, __LINE__)
-
-static void must(bool holds, const char *text, int line)
-{
-    if (holds)
-        return;
-    (void)fprintf(stderr, "%s: line %d: does not hold: %s\n", what, line, text);
-    exit(1);
-}
-
-static void must_do(int r, const struct ow_error *err, int line)
-{
-    if (r >= 0)
-        return;
-    (void)fprintf(stderr, "%s: line %d: %s\n", what, line, err->text);
-    exit(1);
-}
 
 static struct ow_store *open_at(const char *at)
 {
