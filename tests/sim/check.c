@@ -132,6 +132,8 @@ void sim_check_confirm(struct sim_node *node, const struct ow_position *position
         if (!m->was_yielded)
             sim_fail(w, "%s was confirmed and never yielded", m->id);
     }
+    if (w->options.is_log && ow_position_is_zero(sim_log_record(w)))
+        w->log.first = positions[count - 1].major;
     if (w->options.is_log)
         check_on_record(node, positions[count - 1]);
     else
@@ -198,11 +200,9 @@ void sim_check_told(struct sim_world *w, uint64_t lsn)
             sim_fail(w, "the server was told to forget %s, which is accepted and not on record", m->id);
         m->is_in_source = false;
     }
-    if (ow_position_is_zero(record) && lsn > w->log.told_first)
-        w->log.told_first = lsn;
     /* Who is stopped and followed may put one of them back, later. */
     for (uint32_t i = 0; i < OW_RECORD_PLACES && w->options.kind == SIM_RECORDING && w->options.nodes == 1; i++)
-        if (lsn > w->log.told_first && w->bus.places[i].major < lsn)
+        if (lsn > w->log.first && w->bus.places[i].major < lsn)
             sim_fail(w, "the server was told to forget up to %llu, which place %u does not have",
                      (unsigned long long)lsn, i);
     if (!ow_position_is_zero(record) && record.major < lsn)

@@ -287,7 +287,7 @@ struct sim_log {
     int64_t ghost_until_ms;
     uint64_t slot, durable_slot; /* what is confirmed; what of it is on disk */
     struct ow_position record;   /* in the database, where the broker keeps none */
-    uint64_t told_first;         /* what it was told to forget while nothing was on record */
+    uint64_t first;              /* what was confirmed while nothing was on record */
     bool gap_is_due;
     bool has_slot;
     char mark[SIM_MARK_SIZE];      /* in the database: how far the snapshot is */
