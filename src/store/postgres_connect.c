@@ -164,6 +164,17 @@ int ow_postgres_check_url(const char *url, struct ow_buf *ret_shown, struct ow_e
     return ow_buf_check(ret_shown, err);
 }
 
+int ow_postgres_database_of(const char *url, struct ow_buf *to, struct ow_error *err)
+{
+    OW_CLEANUP(free_options) PQconninfoOption *given = PQconninfoParse(url, NULL);
+    OW_CLEANUP(free_options) PQconninfoOption *defaults = PQconndefaults();
+    const char *name = value_of(given, defaults, "dbname");
+    name = name ? name : value_of(given, defaults, "user"); /* as libpq has it */
+    ow_buf_add_text(to, name ? name : "");
+    ow_buf_add_char(to, '\0');
+    return ow_buf_check(to, err);
+}
+
 /* --- errors ------------------------------------------------------------------------------------------- */
 
 /* One line, without what libpq and the server put around it. */
