@@ -1,14 +1,21 @@
 # SPDX-License-Identifier: Apache-2.0
 """What a database and its roles may have been given: an encoding, settings of sessions, names, ways to reach it."""
 
+import copy
 import itertools
+import os
+import pathlib
+import shutil
+import subprocess
+import tempfile
 from urllib.parse import quote
 
 import psycopg2
 import pytest
 from conftest import wait_for
 from oracle import records_of
-from postgres import is_dropped, pg_database, pg_server, query  # noqa: F401 (fixtures)
+from ports import free_port
+from postgres import is_dropped, new_server, pg_database, pg_server, query  # noqa: F401 (fixtures)
 
 _numbers = itertools.count(1)
 
@@ -185,3 +192,69 @@ def test_sessions_that_are_to_end_when_idle(run, start, pg_server, database):
                                   "application_name = 'onewrite' AND clock_timestamp() - backend_start > interval '2 s'", name),
              "a session that lasts")
     admin.close()
+
+
+@pytest.fixture
+def pair(is_long):
+    """A primary of PostgreSQL 17 and its standby, which keeps the slots that are marked for a failover in step."""
+    if not is_long:
+        pytest.skip("a standby takes half a minute to keep a slot in step")
+    primary = new_server(17)
+    standby = copy.copy(primary)
+    standby.folder = pathlib.Path(tempfile.mkdtemp(prefix="onewrite-pg-"))
+    standby.data, standby.port = standby.folder / "data", free_port()
+    try:
+        query(primary.connect(), "SELECT pg_create_physical_replication_slot('standby')")
+        primary.stop("fast")
+        subprocess.run(["cp", "-a", primary.data, standby.data], check=True)
+        shutil.rmtree(standby.data / "pg_replslot/standby")
+        with open(standby.data / "postgresql.conf", "a", encoding="utf-8") as conf:
+            conf.write(f"port = {standby.port}\nunix_socket_directories = '{standby.folder}'\nhot_standby_feedback = on\n"
+                       "sync_replication_slots = on\nprimary_slot_name = 'standby'\n"
+                       f"primary_conninfo = 'host=127.0.0.1 port={primary.port} user=postgres dbname=postgres'\n")
+        with open(primary.data / "postgresql.conf", "a", encoding="utf-8") as conf:
+            conf.write("synchronized_standby_slots = 'standby'\n")
+        (standby.data / "standby.signal").touch()
+        shutil.copymode(primary.data / "PG_VERSION", standby.data / "standby.signal")
+        owner = primary.data.stat()
+        for path in (standby.folder, standby.data / "standby.signal"):
+            os.chown(path, owner.st_uid, owner.st_gid)
+        yield primary.start(), standby.start()
+    finally:
+        primary.remove()
+        standby.remove()
+
+
+def test_a_failover(run, start, pair, tmp_path):
+    """The relay goes on at the standby that was promoted, from the slot that it had there: all of it, and in order."""
+    primary, standby = pair
+    run("init", primary.url("postgres"))
+    db, there = primary.connect(), standby.connect()
+    count = itertools.count()
+
+    def put(connection):
+        query(connection, "SELECT onewrite.publish('order', 'k', 'T', 'x', id => %s)", str(next(count)))
+        return True
+
+    hosts = f"127.0.0.1:{standby.port},127.0.0.1:{primary.port}"
+    start("relay", "--window-messages", 50, f"postgres://postgres@{hosts}/postgres?target_session_attrs=read-write", "file:events.jsonl")
+    for by in ("log", "polling"):
+        said = run("relay", "--by", by, "--until-end", standby.url("postgres"), "file:none.jsonl", status=69).stderr
+        assert said.count("\n") == 1 and "read-only" in said, said
+    # The slot is in step only once the primary has gone on past the place where the standby began with it.
+    wait_for(lambda: put(db) and not query(db, "CHECKPOINT") and query(
+        there, "SELECT 1 FROM pg_replication_slots WHERE slot_name = 'onewrite_postgres_log' AND synced AND NOT temporary"),
+             "the standby to have the slot", 120)
+    for _ in range(10):
+        put(db)
+    end = query(db, "SELECT pg_current_wal_lsn()::text")[0][0]
+    wait_for(lambda: query(there, "SELECT pg_last_wal_replay_lsn() >= %s::pg_lsn", end)[0][0], "the standby to have all of it")
+    primary.stop("immediate")
+    standby.run("pg_ctl", "-D", standby.data, "promote", "-w")
+    for _ in range(10):
+        put(there)
+    total = next(count)
+    wait_for(lambda: len(values(tmp_path)) >= total, "the relay to go on", 60)
+    published = [int(identity) for identity, _ in values(tmp_path)]
+    assert list(dict.fromkeys(published)) == list(range(total))
+    assert len(published) - total <= 50, "a window"
