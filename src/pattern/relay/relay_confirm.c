@@ -26,7 +26,7 @@ bool ow_relay_may_confirm(const struct ow_relay *relay)
 }
 
 /* Who was stopped since the step began, and followed by another relay, has nothing to record any more. 1: it was not;
- * 0: not now; < 0. */
+   0: not now; < 0. */
 static int is_still_held(struct ow_relay *relay, struct ow_error *err)
 {
     if (ow_relay_now_ms(relay) - relay->held_ms < STOOD_STILL_MS)
@@ -54,7 +54,7 @@ static int record_in_places(struct ow_relay *relay, struct ow_position position,
             return ow_relay_source_failed(relay, err);
         r = ops->record_position(relay->broker, relay->identity.data, position, place, err);
         if (r == OW_EAGAIN)
-            return found_nowhere(relay);
+            return found_nowhere(relay) && place == 0;
         relay->offered = position;
         if (r < 0)
             return ow_relay_broker_failed(relay, err);
