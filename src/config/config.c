@@ -255,6 +255,10 @@ static void check_relay(const struct checking *c)
     if (draft->relay.debezium && draft->relay.store && draft->relay.by != OW_RELAY_BY_LOG)
         ow_check_report(&c->at, "to", "debezium",
                         "the router reads rows of a table out of PostgreSQL's log; read by log, or leave out debezium");
+    static const char *const placed[] = {"topic", "key"};
+    for (size_t i = 0; draft->relay.debezium && i < 2; i++)
+        if (ow_check_written(&c->at, "to", placed[i]).size > 0)
+            ow_check_report(&c->at, "to", placed[i], "debezium is in place of topic and key; say either");
     if (draft->relay.routes && draft->relay.store && draft->relay.by != OW_RELAY_BY_LOG)
         ow_check_report(&c->at, "to", "tables",
                         "only a relay by log reads several tables; read by log, or leave out tables");

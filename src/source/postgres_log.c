@@ -607,9 +607,9 @@ static int copy_options(struct ow_pg_log *log, const struct ow_postgres_log_opti
     if (!log->url || !log->shown || (options->publication && !log->publication) ||
         (options->start_after && !log->start_after))
         return ow_error_set(err, OW_ENOMEM, "out of memory");
-    if (options->slot && (strlen(options->slot) >= sizeof log->slot ||
+    if (options->slot && (!*options->slot || strlen(options->slot) >= sizeof log->slot ||
                           strspn(options->slot, "abcdefghijklmnopqrstuvwxyz0123456789_") != strlen(options->slot)))
-        return ow_error_set(err, OW_EINVALID,
+        return ow_error_set(err, OW_EUSAGE,
                             "\"%s\" cannot name a slot; use small letters, digits and underscores, at most 63",
                             options->slot);
     if (options->slot)
