@@ -45,9 +45,13 @@ static int print_sql(const struct ow_url *url, const struct init_options *option
     OW_CLEANUP(ow_buf_done) struct ow_buf text = {0};
     bool is_journal = url->scheme->id == OW_SCHEME_JOURNAL;
     if (url->scheme->id == OW_SCHEME_POSTGRES) {
-        ow_postgres_init_print(mode_of(options), &text);
+        OW_CLEANUP(ow_buf_done) struct ow_buf database = {0};
+        int failed = ow_postgres_database_of(url->postgres.url, &database, err);
+        if (failed < 0)
+            return failed;
+        ow_postgres_init_print(mode_of(options), database.data, &text);
         print_layout(options, &text);
-        int failed = ow_buf_check(&text, err);
+        failed = ow_buf_check(&text, err);
         return failed < 0 ? failed : ow_output_write(ow_buf_bytes(&text), err);
     }
     if (is_journal || !options->keeps_rollback_journal)

@@ -2,6 +2,7 @@
 """What a database and its roles may have been given: an encoding, settings of sessions, names, ways to reach it."""
 
 import itertools
+from urllib.parse import quote
 
 import psycopg2
 import pytest
@@ -96,6 +97,79 @@ def test_settings_of_a_role(run, pg_server, database, tmp_path, setting, value):
     assert query(db, "SELECT count(*) FROM onewrite.outbox") == [(0,)]
     db.close()
     admin.close()
+
+
+def test_ways_to_reach_it(run, pg_server, database, tmp_path):
+    """As libpq has them: a socket, several hosts, a service, what is in the environment."""
+    name, port, folder = database(), pg_server.port, pg_server.folder
+    (tmp_path / "services").write_text(f"[shop]\nhost=127.0.0.1\nport={port}\nuser=postgres\ndbname={name}\n")
+    services = {"PGSERVICEFILE": str(tmp_path / "services")}
+    run("init", pg_server.url(name))
+    db = pg_server.connect(name)
+    for n, (url, env) in enumerate([
+            (f"postgres:///{name}?host={folder}&port={port}&user=postgres", {}),
+            (f"postgres://postgres@{quote(str(folder), safe='')}:{port}/{name}", {}),
+            (f"postgres:///{name}", {"PGHOST": str(folder), "PGPORT": str(port), "PGUSER": "postgres"}),
+            (f"postgres://postgres@127.0.0.1:1,127.0.0.1:{port}/{name}?target_session_attrs=read-write", {}),
+            (f"postgres://postgres@127.0.0.1:{port}/{name}?options=-c%20work_mem%3D8MB", {}),
+            ("postgres://", {"PGSERVICE": "shop", **services}),
+            ("postgres://?service=shop&sslmode=disable", services)]):
+        query(db, "SELECT onewrite.publish('order', 'k', 'T', 'x', id => %s)", str(n))
+        run("relay", "--until-end", url, "file:events.jsonl", env=env)
+        assert values(tmp_path)[-1] == (str(n), "x"), url
+    # Nothing to be had from a file is taken for the word of a person that plain text may leave this machine.
+    said = run("relay", "--until-end", "postgres://?service=shop", "file:events.jsonl", env=services, status=77)
+    assert "sslmode" in said.stderr
+    db.close()
+
+
+@pytest.mark.parametrize("clause", ["sslmode=disable", "sslmode=prefer"])
+def test_a_service_says_how(run, pg_server, database, tmp_path, clause):
+    """A host that is not this machine, by another name of it."""
+    (tmp_path / "services").write_text(f"[shop]\nhost=0.0.0.0\nport={pg_server.port}\nuser=postgres\ndbname={database()}\n{clause}\n")
+    said = run("init", "postgres://", env={"PGSERVICE": "shop", "PGSERVICEFILE": str(tmp_path / "services")}, status=None)
+    assert said.returncode == (0 if clause.endswith("disable") else 77), said.stderr
+
+
+def test_names_of_databases_and_passwords(run, pg_server, tmp_path):
+    """What is special in a URL stands there as %XX; the slot's name is made of the database's."""
+    admin = pg_server.connect()
+    password, role = "p@ss:w/rd?#&%=+ \u00fc'\"\\", "We ird-R\u00f6le"
+    names = ["my-shop db \u00dcn\u00ef", "My-shop db \u00dcn\u00ef", "x" * 63, "x" * 62 + "y"]
+    rules = (pg_server.data / "pg_hba.conf").read_text()
+    (pg_server.data / "pg_hba.conf").write_text(f'host all "{role}" 127.0.0.1/32 scram-sha-256\n{rules}')
+    query(admin, "SELECT pg_reload_conf()")
+    query(admin, f'CREATE ROLE "{role}" LOGIN SUPERUSER PASSWORD %s', password)
+    try:
+        for name in names:
+            query(admin, f'CREATE DATABASE "{name}"')
+            where = f"127.0.0.1:{pg_server.port}/{quote(name)}"
+            run("init", f"postgres://{quote(role)}:{quote(password, safe='')}@{where}")
+            db = pg_server.connect(name)
+            query(db, "SELECT onewrite.publish('order', 'k', 'T', %s)", name)
+            db.close()
+            run("relay", "--until-end", f"postgres://{quote(role)}@{where}", "file:events.jsonl", env={"PGPASSWORD": password})
+            assert values(tmp_path)[-1][1] == name
+        slots = [slot for slot, in query(admin, "SELECT slot_name FROM pg_replication_slots WHERE database = ANY (%s)", names)]
+        assert len(slots) == len(names) and max(map(len, slots)) <= 63, slots
+    finally:
+        (pg_server.data / "pg_hba.conf").write_text(rules)
+        for name in names:
+            wait_for(lambda name=name: is_dropped(admin, f'"{name}"'), f"database {name} to be given up")
+        query(admin, f'DROP ROLE IF EXISTS "{role}"')
+        query(admin, "SELECT pg_reload_conf()")
+        admin.close()
+
+
+@pytest.mark.parametrize("table", ["Mixed Case", "quo\"te", "it's", "per%cent;semi", "select", "\u00fcn\u00efcode", "x" * 63])
+def test_names_of_tables(run, pg_database, tmp_path, table):
+    quoted = '"' + table.replace('"', '""').replace("%", "%%") + '"'
+    insert = f"INSERT INTO {quoted} VALUES (%s, 'order', 'k', 'T', %s)"
+    pg_database.query(f"CREATE TABLE {quoted} (id text, aggregatetype text, aggregateid text, type text, payload text, \"Mo re\" int)".replace("%%", "%"))
+    for identity, payload in (("a", "x"), ("b", None)):  # out of the first snapshot, and out of the log
+        pg_database.query(insert, identity, payload)
+        run("relay", "--outbox", table, "--until-end", pg_database.url, "file:events.jsonl")
+    assert values(tmp_path) == [("a", "x"), ("b", None)]
 
 
 def test_sessions_that_are_to_end_when_idle(run, start, pg_server, database):
