@@ -240,6 +240,18 @@ static void check_against_others(const struct checking *c)
     }
 }
 
+static void check_names(const struct checking *c)
+{
+    const struct ow_config_relay *relay = &c->draft->relay;
+    struct ow_error err;
+    if (relay->slot && ow_postgres_log_check_slot(relay->slot, &err) < 0)
+        ow_check_report(&c->at, "from", "slot", "%s", err.text);
+    if (relay->table && ow_postgres_log_check_tables(relay->table, &err) < 0)
+        ow_check_report(&c->at, "from", "outbox", "%s", err.text);
+    if (relay->changes && ow_postgres_log_check_tables(relay->changes, &err) < 0)
+        ow_check_report(&c->at, "from", "changes", "%s", err.text);
+}
+
 static void check_relay(const struct checking *c)
 {
     struct ow_relay_draft *draft = c->draft;
@@ -271,6 +283,7 @@ static void check_relay(const struct checking *c)
         ow_check_report(&c->at, "from", "start_after", "%s", err.text);
     if (draft->relay.retry.max_ms < draft->relay.retry.initial_ms)
         ow_check_report(&c->at, "retry", "max", "is less than initial; make it at least as long");
+    check_names(c);
     check_against_others(c);
 }
 

@@ -105,6 +105,8 @@ def test_routes_of_single_tables(run, tables, tmp_path):
     wrong = configure(tmp_path, tables, "outbox: a", "tables: { b: { topic: x, debezium: {} } }")
     said = run("validate", wrong, status=78).stderr
     assert "from.outbox does not name this table" in said and "debezium is in place of topic and key" in said
+    said = run("validate", configure(tmp_path, tables, "outbox: [a, b.c.d]"), status=78).stderr
+    assert 'relays[0].from.outbox: "b.c.d" is no table' in said
     wrong = configure(tmp_path, tables, "outbox: a", 'topic: x, key: "${!id}", debezium: {}')
     said = run("validate", wrong, status=78).stderr
     assert "to.topic: debezium is in place" in said and "to.key: debezium is in place" in said
