@@ -120,6 +120,8 @@ static int lay_out(struct ow_store *store, const struct ow_url *url, const struc
     if (r == 0 && has_changed)
         ow_say("%s: %s", url->text,
                notify_ms ? "inserts into the outbox wake the relay now" : "inserts into the outbox wake nobody now");
+    if (r < 0 && strncmp(err->text, url->text, strlen(url->text)) == 0) /* the server's: it is named */
+        return r;
     return r < 0 ? ow_error_prefix(err, "%s", url->text) : 0;
 }
 
@@ -145,8 +147,8 @@ static int make_postgres(const struct ow_url *url, const struct init_options *op
         ow_say("%s: %s, schema version %zu", url->text, report.has_changed ? "made what was missing" : "nothing to do",
                ow_schema_outbox_postgres.count);
     if (report.made_slot)
-        ow_say("%s: made the slot of the outbox without a table; the server keeps WAL from now on until a relay has "
-               "read it",
+        ow_say("%s: made the slot of the outbox without a table; the server keeps WAL from now on until a relay "
+               "--by message has read it",
                url->text);
     return lay_out(store, url, options, err);
 }

@@ -79,6 +79,8 @@ int ow_postgres_open(const struct ow_postgres_options *options, struct ow_store 
                      struct ow_error *err) OW_MUST_CHECK;
 /* The store's, until close; nothing may be running on it. */
 struct pg_conn *ow_postgres_connection(struct ow_store *store);
+/* What messages call it; the store's. */
+const char *ow_postgres_shown(struct ow_store *store);
 
 /* --- what is in the database (postgres_init.c) --------------------------------------------------------- */
 

@@ -31,6 +31,12 @@ struct pg_conn *ow_postgres_connection(struct ow_store *store)
     return NULL;
 }
 
+const char *ow_postgres_shown(struct ow_store *store)
+{
+    (void)store;
+    return "";
+}
+
 void ow_postgres_init_report_done(struct ow_postgres_init_report *report)
 {
     (void)report;

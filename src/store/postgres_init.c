@@ -203,11 +203,6 @@ static int write_mode(struct ow_store *store, const char *mode, struct ow_error 
     return r;
 }
 
-static const char *shown_of(PGconn *conn)
-{
-    return PQdb(conn);
-}
-
 /* The slot comes first: a message that is written before its slot exists is never seen. */
 static int make_mode(struct ow_store *store, enum ow_postgres_outbox outbox, struct ow_postgres_init_report *report,
                      struct ow_error *err)
@@ -222,7 +217,7 @@ static int make_mode(struct ow_store *store, enum ow_postgres_outbox outbox, str
     if (outbox == OW_POSTGRES_MESSAGE) {
         char slot[OW_POSTGRES_NAME_SIZE];
         ow_postgres_slot_name(PQdb(conn), "message", slot);
-        r = ow_postgres_ensure_slot(conn, shown_of(conn), slot, &report->made_slot, err);
+        r = ow_postgres_ensure_slot(conn, ow_postgres_shown(store), slot, &report->made_slot, err);
         if (r < 0)
             return r;
         report->has_changed |= report->made_slot;

@@ -315,7 +315,7 @@ def test_nobody_there(run, shop):
 
 
 def test_exactly_once_is_not_for_polling(run, kafka, shop, tmp_path):
-    said = run("relay", "--exactly-once", "sqlite:shop.db", url(kafka), status=1).stderr
+    said = run("relay", "--exactly-once", "sqlite:shop.db", url(kafka), status=2).stderr
     assert said.count("\n") == 1 and "by log" in said
     assert "by log" in run("validate", configuration(tmp_path, kafka.bootstrap, "t", ", delivery: exactly_once"), status=78).stderr
 

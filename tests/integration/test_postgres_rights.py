@@ -104,5 +104,7 @@ def test_wal_level(run):
     try:
         said = run("relay", server.url("postgres"), "stdout:", status=1).stderr
         assert "ALTER SYSTEM SET wal_level = logical" in said and "restarts the server" in said and "--by polling" in said
+        said = run("init", "--outbox", "message", server.url("postgres"), status=1).stderr
+        assert said.startswith(f"onewrite: {server.url('postgres')}: wal_level is not logical; a DBA may run: ALTER SYSTEM")
     finally:
         server.remove()
