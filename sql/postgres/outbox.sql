@@ -202,6 +202,10 @@ SELECT CASE WHEN EXISTS (SELECT FROM pg_locks
                            AND database = (SELECT oid FROM pg_database WHERE datname = current_database())) THEN false
             ELSE pg_advisory_lock_shared(1869050985, $1::int) IS NOT NULL END;
 
+-- Where onewrite.publish() leaves a message: 't' in the log without a table, 'f' in the table; no row: it is not there.
+-- name: publish_is_tableless
+SELECT position('pg_logical_emit_message' IN prosrc) > 0 FROM pg_proc WHERE oid = to_regproc('onewrite.publish');
+
 -- Relays that are connected, this one included: each holds this lock together with the others.
 -- name: relay_join
 SELECT pg_advisory_lock_shared(1869050983, 0);

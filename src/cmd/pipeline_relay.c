@@ -77,6 +77,9 @@ static void on_event(void *context, enum ow_relay_event event, const char *text)
     case OW_RELAY_WORKING:
         ow_log(OW_LOG_INFO, "working", "relay", p->work.name, "from", p->from, "to", p->to, NULL);
         break;
+    case OW_RELAY_NOTICE:
+        ow_log(OW_LOG_WARN, "look", "relay", p->work.name, "notice", text, NULL);
+        break;
     case OW_RELAY_TROUBLE:
         ow_log(OW_LOG_WARN, "in trouble, trying again", "relay", p->work.name, "error", text, NULL);
         break;

@@ -233,6 +233,8 @@ static int connect_store(struct ow_pg_outbox *o, struct ow_error *err)
     if (r == 0)
         r = ow_pg_guard_take(o->conn, o->shown, OW_PG_GUARD_POLLING, err);
     if (r == 0)
+        r = ow_pg_guard_look(o->conn, o->shown, false, &o->base.notice, err);
+    if (r == 0)
         r = prepare_all(o, err);
     if (r == 0)
         r = ow_pg_accepted_open(o, err);

@@ -49,3 +49,20 @@ int ow_pg_guard_take(PGconn *conn, const char *shown, enum ow_pg_guard kind, str
         ow_wait_sleep(&wait);
     }
 }
+
+int ow_pg_guard_look(PGconn *conn, const char *shown, bool by_message, const char **notice, struct ow_error *err)
+{
+    PGresult *result = NULL;
+    *notice = NULL;
+    int r = ow_postgres_query_params(conn, shown, ow_sql_pg_outbox_publish_is_tableless, 0, NULL, &result, err);
+    bool is_there = r == 0 && PQntuples(result) == 1;
+    bool is_tableless = is_there && PQgetvalue(result, 0, 0)[0] == 't';
+    PQclear(result);
+    if (is_there && is_tableless && !by_message)
+        *notice = "this relay reads rows of onewrite.outbox, and onewrite.publish() writes messages without a table in "
+                  "this database (init --outbox message): for these say --by message";
+    if (is_there && !is_tableless && by_message)
+        *notice = "this relay reads messages without a table, and onewrite.publish() writes rows of onewrite.outbox in "
+                  "this database: for these leave --by message out, or say onewrite init --outbox message first";
+    return r;
+}

@@ -106,6 +106,8 @@ int ow_pg_log_open(struct ow_source *source, struct ow_error *err)
         r = ow_pg_side_lock(&log->side, log->slot, err);
     if (r == 0 && log->own_outbox >= 0)
         r = ow_pg_guard_take(log->side.conn, log->shown, OW_PG_GUARD_LOG, err);
+    if (r == 0 && (log->own_outbox >= 0 || log->options.by_message))
+        r = ow_pg_guard_look(log->side.conn, log->shown, log->options.by_message, &source->notice, err);
     if (r == 0)
         r = check_surroundings(log, err);
     if (r == 0)

@@ -90,6 +90,7 @@ struct ow_source {
     int64_t retained_bytes; /* set by a log, now and then: one more than the bytes of it that the database keeps because
                                of what is not confirmed; 0: not known */
     bool parks;             /* set by the relay before open(): park() will be asked about every message with a key */
+    const char *notice;     /* set by open(): what a person should know although it works; static. NULL: nothing */
 };
 
 /* --- an outbox table in a store, by polling (outbox_polling.c) --------------------------------------- */

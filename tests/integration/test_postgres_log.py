@@ -502,3 +502,14 @@ def test_what_cannot_be(run, pg_database):
     assert "no table public.none" in run("relay", "--outbox", "none", url, "stdout:", status=69).stderr
     assert "no log to read" in run("relay", "--by", "log", "sqlite:x.db", "stdout:", status=2).stderr
     assert "is for a source that is read by log" in run("relay", "--by", "polling", "--slot", "x", url, "stdout:", status=2).stderr
+
+
+@pytest.mark.parametrize("outbox,by,says", [("message", "log", "say --by message"), ("message", "polling", "say --by message"),
+                                            ("message", "message", None), ("table", "message", "leave --by message out"), ("table", "log", None)])
+def test_a_relay_that_reads_elsewhere_than_publish_writes(run, pg_database, tmp_path, outbox, by, says):
+    """It works, since the other place may be meant; but it says so."""
+    run("init", "--outbox", outbox, pg_database.url)
+    relay = run("relay", "--until-end", "--by", by, pg_database.url, f"journal:{tmp_path}/j.db")
+    assert ("notice" in relay.stderr) == (says is not None), relay.stderr
+    if says:
+        assert relay.stderr.count(says) == 1

@@ -41,6 +41,7 @@
 enum ow_relay_event {
     OW_RELAY_STANDBY,   /* another relay works on this source; told once */
     OW_RELAY_WORKING,   /* source and broker are open */
+    OW_RELAY_NOTICE,    /* it works, and text says what may not be meant; once */
     OW_RELAY_TROUBLE,   /* a side failed and is tried again; text says which and why; told once until it works */
     OW_RELAY_BACK,      /* works again after trouble */
     OW_RELAY_ASIDE,     /* a message became a dead letter; text has id and reason */
@@ -90,7 +91,7 @@ struct ow_relay {
     struct ow_route topic, key;
     struct ow_buf topic_scratch, key_scratch; /* of a shaped message: why it is unfit */
     bool source_is_open, broker_is_open, is_resumed;
-    bool is_standing_by, has_trouble, is_dry, is_clogged, txn_is_open, went_back_was_told;
+    bool is_standing_by, has_trouble, is_dry, is_clogged, txn_is_open, went_back_was_told, notice_was_told;
     uint32_t source_failures, broker_failures; /* in a row */
     int64_t source_due_ms, broker_due_ms;      /* nothing is asked of that side before */
     int64_t well_ms, answered_ms;              /* the time that counts; the broker's last answer */

@@ -226,6 +226,9 @@ static int resume_source(struct ow_relay *relay, struct ow_error *err)
     }
     relay->is_resumed = true;
     ow_relay_tell(relay, OW_RELAY_WORKING, "");
+    if (relay->source->notice && !relay->notice_was_told)
+        ow_relay_tell(relay, OW_RELAY_NOTICE, relay->source->notice);
+    relay->notice_was_told = relay->source->notice;
     return 0;
 }
 
