@@ -88,11 +88,11 @@ RETURNING seq;
 
 -- The same JSON that onewrite.publish() writes.
 -- name: replay_message
-SELECT pg_logical_emit_message(true, 'onewrite', json_build_object(
+SELECT pg_logical_emit_message(true, 'onewrite', convert_to(json_build_object(
     'id', id, 'aggregatetype', aggregatetype, 'aggregateid', aggregateid, 'type', type, 'headers', headers::json,
     'time', (extract(epoch FROM time) * 1000)::bigint,
     CASE WHEN payload_bytes IS NULL THEN 'payload' ELSE 'payload_base64' END,
-    coalesce(payload, translate(encode(payload_bytes, 'base64'), E'\n', '')))::text)
+    coalesce(payload, translate(encode(payload_bytes, 'base64'), E'\n', '')))::text, 'UTF8'))
 FROM onewrite.dead_letter WHERE number = $1::bigint;
 
 -- The statements that bring a row back into another table: what is left of it goes first.

@@ -37,7 +37,8 @@ BEGIN
 END
 $$;
 
--- publish() as a WAL message: a JSON object, see docs/outbox-postgres.md.
+-- publish() as a WAL message: a JSON object, see docs/outbox-postgres.md. In UTF-8, whatever the database is in: the log
+-- hands the bytes of a message out as they are.
 -- name: publish_message
 CREATE OR REPLACE FUNCTION onewrite.publish(
     aggregatetype text, aggregateid text, type text, payload text, id text DEFAULT NULL, headers json DEFAULT NULL,
@@ -50,9 +51,9 @@ BEGIN
     IF aggregatetype IS NULL OR aggregateid IS NULL OR type IS NULL THEN
         RAISE not_null_violation USING MESSAGE = 'aggregatetype, aggregateid and type must be given';
     END IF;
-    PERFORM pg_logical_emit_message(true, 'onewrite', json_build_object(
+    PERFORM pg_logical_emit_message(true, 'onewrite', convert_to(json_build_object(
         'id', ready, 'aggregatetype', aggregatetype, 'aggregateid', aggregateid, 'type', type, 'headers', headers,
-        'time', (extract(epoch FROM coalesce("time", clock_timestamp())) * 1000)::bigint, 'payload', payload)::text);
+        'time', (extract(epoch FROM coalesce("time", clock_timestamp())) * 1000)::bigint, 'payload', payload)::text, 'UTF8'));
     RETURN ready;
 END
 $$;
@@ -68,10 +69,10 @@ BEGIN
     IF aggregatetype IS NULL OR aggregateid IS NULL OR type IS NULL THEN
         RAISE not_null_violation USING MESSAGE = 'aggregatetype, aggregateid and type must be given';
     END IF;
-    PERFORM pg_logical_emit_message(true, 'onewrite', json_build_object(
+    PERFORM pg_logical_emit_message(true, 'onewrite', convert_to(json_build_object(
         'id', ready, 'aggregatetype', aggregatetype, 'aggregateid', aggregateid, 'type', type, 'headers', headers,
         'time', (extract(epoch FROM coalesce("time", clock_timestamp())) * 1000)::bigint,
-        'payload_base64', translate(encode(payload, 'base64'), E'\n', ''))::text);
+        'payload_base64', translate(encode(payload, 'base64'), E'\n', ''))::text, 'UTF8'));
     RETURN ready;
 END
 $$;

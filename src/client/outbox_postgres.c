@@ -75,12 +75,26 @@ static void give_id(const struct ow_outbox_message *message, const struct sendin
         memcpy(ret_id, s->id, sizeof s->id);
 }
 
+/* The server takes text for what the connection says it is in; what it was told wrong would be stored garbled. */
+static int check_encoding(PGconn *conn, struct ow_error *err)
+{
+    const char *encoding = PQparameterStatus(conn, "client_encoding");
+    if (!encoding || strcmp(encoding, "UTF8") == 0 || strcmp(encoding, "SQL_ASCII") == 0)
+        return 0;
+    return ow_error_set(err, OW_EUSAGE,
+                        "the outbox: messages are UTF-8, and client_encoding of this connection is %s; say "
+                        "PQsetClientEncoding(conn, \"UTF8\")",
+                        encoding);
+}
+
 int ow_outbox_put_postgres(PGconn *conn, const struct ow_outbox_message *message, char *ret_id, struct ow_error *err)
 {
     OW_CLEANUP(sending_done) struct sending s = {0};
     int r = make_ready(message, &s, err);
     if (r == 0)
         r = ow_client_check_idle(conn, "the outbox", err);
+    if (r == 0)
+        r = check_encoding(conn, err);
     if (r < 0)
         return r;
     PGresult *result = PQexecParams(conn, s.sql, PARAMETER_COUNT, s.types, s.values, s.lengths, s.formats, 0);
@@ -115,6 +129,8 @@ int ow_outbox_exec_postgres(PGconn *conn, const struct ow_outbox_statement *stat
     int r = make_ready(message, &s, err);
     if (r == 0)
         r = ow_client_check_idle(conn, "the outbox", err);
+    if (r == 0)
+        r = check_encoding(conn, err);
     if (r < 0)
         return r;
     if (!PQenterPipelineMode(conn) ||

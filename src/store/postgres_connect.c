@@ -319,10 +319,21 @@ static void add_tls(struct parameters *p, const PQconninfoOption *given, const s
         add(p, "sslrootcert", system_authorities(given));
 }
 
+/* A database of SQL_ASCII does not know what its bytes are and would refuse to send as UTF-8 what is none. They are
+   judged message by message here, so that one does not hold up the others. */
+static const char *encoding_of(PGconn *conn)
+{
+    const char *server = PQparameterStatus(conn, "server_encoding");
+    return server && strcmp(server, "SQL_ASCII") == 0 ? "SQL_ASCII" : "UTF8";
+}
+
 /* As the program needs them, whatever role and database have been given. */
 static int settle_session(PGconn *conn, const struct ow_postgres_options *options, struct ow_error *err)
 {
-    char sql[500];
+    /* Not where statements of a user run: they may want it otherwise. */
+    static const char own[] = "SET search_path = pg_catalog; SET lock_timeout = 0; "
+                              "SET default_transaction_isolation = 'read committed'; ";
+    char sql[700];
     PGresult *result = NULL;
     int32_t timeout_ms = options->is_replication ? 0
                          : options->timeout_ms   ? options->timeout_ms
@@ -330,10 +341,13 @@ static int settle_session(PGconn *conn, const struct ow_postgres_options *option
     (void)snprintf(sql, sizeof sql,
                    "SET statement_timeout = %d; %sSET DateStyle = 'ISO, YMD'; "
                    "SET TimeZone = 'UTC'; SET IntervalStyle = 'postgres'; SET extra_float_digits = 3; "
-                   "SET bytea_output = 'hex'; SET client_encoding = 'UTF8'; SET standard_conforming_strings = on; "
-                   "SET idle_in_transaction_session_timeout = %d; SET synchronous_commit = on",
-                   timeout_ms, options->keeps_search_path ? "" : "SET search_path = pg_catalog; ",
-                   options->is_replication ? 0 : 60000);
+                   "SET bytea_output = 'hex'; SET client_encoding = '%s'; SET standard_conforming_strings = on; "
+                   "SET idle_in_transaction_session_timeout = %d; SET synchronous_commit = on; "
+                   "SET default_transaction_read_only = off%s%s",
+                   timeout_ms, options->keeps_search_path ? "" : own, encoding_of(conn),
+                   options->is_replication ? 0 : 60000,
+                   PQserverVersion(conn) >= 140000 ? "; SET idle_session_timeout = 0" : "",
+                   PQserverVersion(conn) >= 170000 ? "; SET transaction_timeout = 0" : "");
     int r = ow_postgres_query(conn, options->shown, sql, &result, err);
     PQclear(result);
     return r;

@@ -42,6 +42,14 @@ def without_spdx(root):
             yield f"{path.relative_to(root)}:1: no {SPDX}"
 
 
+def not_ascii(root):
+    """SQL of ours that a database cannot take which is not in UTF-8."""
+    for path in files(root / "sql"):
+        for number, line in enumerate(path.read_text(encoding="utf-8").split("\n") if path.suffix == ".sql" else [], 1):
+            if not line.isascii():
+                yield f"{path.relative_to(root)}:{number}: not ASCII"
+
+
 def too_long(root):
     for path in files(root / "src"):
         if path.suffix in (".c", ".h"):
@@ -142,6 +150,16 @@ def test_every_source_has_its_licence():
 def test_a_missing_licence_is_named(tmp_path):
     sample(tmp_path, src__a_c="int a;\n", src__b_c=f"/* {SPDX} */\n", c_py=f"#!/usr/bin/env python3\n# {SPDX}\n")
     assert [line.split(":")[0] for line in without_spdx(tmp_path)] == ["src/a.c"]
+
+
+def test_sql_is_ascii():
+    assert list(not_ascii(ROOT)) == []
+
+
+def test_sql_that_is_not_ascii_is_named(tmp_path):
+    (tmp_path / "sql").mkdir()
+    (tmp_path / "sql/a.sql").write_text("-- a\n-- \u2026\n", encoding="utf-8")
+    assert list(not_ascii(tmp_path)) == ["sql/a.sql:2: not ASCII"]
 
 
 def test_no_source_is_too_long():

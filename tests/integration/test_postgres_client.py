@@ -126,6 +126,10 @@ def test_what_is_refused(client, pg_database):
     assert client.exec("BEGIN") and not client.exec("nonsense")
     assert client.put(message())[0] == EUSAGE
     assert client.exec("ROLLBACK")
+    assert client.exec("SET client_encoding = 'LATIN1'")
+    r, text = client.put(message(payload="é".encode()))
+    assert r == EUSAGE and "LATIN1" in text and rows(pg_database) == []
+    assert client.exec("SET client_encoding = 'UTF8'")
     pg_database.query("DROP SCHEMA onewrite CASCADE")
     r, text = client.put(message())
     assert r == ENOTFOUND and "onewrite init" in text

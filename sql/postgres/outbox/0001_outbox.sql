@@ -48,14 +48,14 @@ CREATE TABLE onewrite.dead_letter (
     key             bytea,
     payload         text,
     payload_bytes   bytea,                            -- in place of payload, where it is no text
-    headers         text,                             -- of a relay as the outbox has them; of a consumer [["name","value"],…]
+    headers         text,                             -- of a relay as the outbox has them; of a consumer [["name","value"],...]
     time            timestamptz,
     source_row      text,                             -- of another table: {"schema", "table", "columns": [{"name", "value"}]}
-    class           text,                             -- of the failure: "http 503", "23505", …
+    class           text,                             -- of the failure: "http 503", "23505", ...
     reason          text NOT NULL,                    -- of the last failure
     attempts        integer NOT NULL,
     replays         integer NOT NULL DEFAULT 0,       -- how often it was put back
-    history         text,                             -- failures before the last: [{"time":ms,"class":…,"reason":…,"attempts":n},…]
+    history         text,                             -- failures before the last: [{"time":ms,"class":...,"reason":...,"attempts":n},...]
     first_aside_at  timestamptz NOT NULL DEFAULT clock_timestamp(),
     set_aside_at    timestamptz NOT NULL DEFAULT clock_timestamp(),
     replayed_at     timestamptz,

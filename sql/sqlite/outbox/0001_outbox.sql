@@ -34,13 +34,13 @@ CREATE TABLE onewrite_dead_letter (
     record_offset   INTEGER,
     key             BLOB,
     payload         BLOB,
-    headers         TEXT,                             -- of a relay as the outbox has them; of a consumer [["name","value"],…]
+    headers         TEXT,                             -- of a relay as the outbox has them; of a consumer [["name","value"],...]
     time            INTEGER,
-    class           TEXT,                             -- of the failure: "http 503", "constraint failed", …
+    class           TEXT,                             -- of the failure: "http 503", "constraint failed", ...
     reason          TEXT NOT NULL,                    -- of the last failure
     attempts        INTEGER NOT NULL,
     replays         INTEGER NOT NULL DEFAULT 0,       -- how often it was put back
-    history         TEXT,                             -- failures before the last: [{"time":ms,"class":…,"reason":…,"attempts":n},…]
+    history         TEXT,                             -- failures before the last: [{"time":ms,"class":...,"reason":...,"attempts":n},...]
     first_aside_at  INTEGER NOT NULL DEFAULT (CAST((julianday('now') - 2440587.5) * 86400000 AS INTEGER)),
     set_aside_at    INTEGER NOT NULL,
     replayed_at     INTEGER,
