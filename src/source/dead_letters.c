@@ -119,7 +119,7 @@ int ow_dead_letters_stand_before(struct ow_dead_letters *letters, struct ow_stor
                                  const struct ow_message *message, uint64_t position, struct ow_error *err)
 {
     OW_CLEANUP(ow_buf_done) struct ow_buf keep = {0}, id = {0};
-    struct ow_value columns[2];
+    struct ow_value columns[2] = {ow_value_null(), ow_value_null()};
     if (!ow_keyset_has(&letters->keys, message->key))
         return 0;
     const struct ow_value values[] = {ow_value_text(ow_bytes_of(letters->source)), ow_value_blob(message->key),

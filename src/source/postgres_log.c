@@ -280,7 +280,7 @@ static int copy_options(struct ow_pg_log *log, const struct ow_postgres_log_opti
         r = ow_pg_rows_add_changes(&log->rows, options->changes, err);
     if (r == 0 && options->changes)
         r = ow_pg_changes_init(&log->changes, err);
-    if (r == 0 && !(log->tables = calloc(log->rows.outbox_count, sizeof *log->tables)))
+    if (r == 0 && !(log->tables = calloc(log->rows.outbox_count + 1, sizeof *log->tables))) /* never of no bytes */
         r = ow_error_set(err, OW_ENOMEM, "out of memory");
     if (r == 0)
         r = ow_pg_takeover_parse(log->start_after, &log->takeover, err);
