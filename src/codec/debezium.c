@@ -115,7 +115,7 @@ const struct ow_debezium_options *ow_debezium_options_of(const struct ow_debeziu
 static int column_value(const struct passage *at, size_t index, struct ow_dbz_value *ret, struct ow_error *err)
 {
     const struct ow_dbz_column *column = &at->plan->columns[index];
-    int r = ow_dbz_column_value(column, &at->router->arena, at->row->values[index], ret, err);
+    int r = ow_dbz_column_value_of(column, &at->router->arena, at->row->op, at->row->values[index], ret, err);
     if (r == OW_EINVALID)
         return ow_error_prefix(err, "column %.*s", OW_PRINT(at->row->table->columns[index].name));
     if (r == 0 && ret->is_null && column->schema->fallback)
@@ -156,7 +156,8 @@ static int find_topic(struct passage *at, struct ow_bytes *ret_routed, struct ow
     if (at->plan->columns[index].schema->type != OW_DBZ_STRING)
         return ow_error_set(err, OW_EINVALID, "column %s is no text, and route.by.field needs one", name);
     struct ow_dbz_value value;
-    int r = ow_dbz_column_value(&at->plan->columns[index], &router->arena, at->row->values[index], &value, err);
+    int r = ow_dbz_column_value_of(&at->plan->columns[index], &router->arena, at->row->op, at->row->values[index],
+                                   &value, err);
     if (r != 0)
         return r;
     if (value.is_null)

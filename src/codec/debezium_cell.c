@@ -464,3 +464,30 @@ int ow_dbz_column_value(const struct ow_dbz_column *column, struct ow_dbz_arena 
         return array_value(column, arena, text, ret, err);
     return scalar_value(column, column->schema, arena, text, ret, err);
 }
+
+/* Double.toString() of a decimal, where that says all of it. */
+static int floating_text(struct ow_dbz_arena *arena, struct ow_dbz_value *value, struct ow_error *err)
+{
+    OW_CLEANUP(cleanup_decimal) struct ow_decimal exact = {0}, read_back = {0};
+    char text[OW_JAVA_NUMBER_TEXT_SIZE];
+    int r = ow_decimal_parse(value->as.bytes, &exact, err);
+    if (r != 0)
+        return r;
+    ow_java_double(strtod(value->as.bytes.data, NULL), text);
+    r = ow_decimal_parse(ow_bytes_of(text), &read_back, err);
+    if (r == 0)
+        r = ow_decimal_rescale(&read_back, exact.scale, false, err);
+    if (r != 0 || !ow_bytes_equal(ow_buf_bytes(&exact.digits), ow_buf_bytes(&read_back.digits)))
+        return r;
+    *value = ow_dbz_text(ow_dbz_copy(arena, ow_bytes_of(text)));
+    return ow_dbz_arena_check(arena, err);
+}
+
+int ow_dbz_column_value_of(const struct ow_dbz_column *column, struct ow_dbz_arena *arena, enum ow_row_op op,
+                           struct ow_bytes text, struct ow_dbz_value *ret, struct ow_error *err)
+{
+    int r = ow_dbz_column_value(column, arena, text, ret, err);
+    bool is_floating = op == OW_ROW_SNAPSHOT && column->kind == OW_DBZ_KIND_MONEY && !column->is_array &&
+                       column->schema->type == OW_DBZ_STRING;
+    return r == 0 && is_floating && !ret->is_null ? floating_text(arena, ret, err) : r;
+}

@@ -54,6 +54,11 @@ void ow_dbz_column_init(struct ow_dbz_column *column, struct ow_dbz_arena *arena
 int ow_dbz_column_value(const struct ow_dbz_column *column, struct ow_dbz_arena *arena, struct ow_bytes text,
                         struct ow_dbz_value *ret, struct ow_error *err) OW_MUST_CHECK;
 
+/* Likewise, of a row with this operation: Debezium's snapshot reads money as a floating number, so with
+   decimal.handling.mode string 12.50 is "12.5" there. Where such a number would lose digits they stay. */
+int ow_dbz_column_value_of(const struct ow_dbz_column *column, struct ow_dbz_arena *arena, enum ow_row_op op,
+                           struct ow_bytes text, struct ow_dbz_value *ret, struct ow_error *err) OW_MUST_CHECK;
+
 /* The value of bytes in the handling mode of binaries. */
 int ow_dbz_bytes_value(const struct ow_dbz_modes *modes, struct ow_dbz_arena *arena, struct ow_bytes bytes,
                        struct ow_dbz_value *ret, struct ow_error *err) OW_MUST_CHECK;

@@ -86,7 +86,7 @@ static int field_value(const struct event *at, size_t index, struct ow_bytes tex
     if (ow_row_is_unchanged(text))
         r = unavailable_value(at, column, ret, err);
     else if (text.data || schema->is_optional || schema->fallback)
-        r = ow_dbz_column_value(column, at->arena, text, ret, err);
+        r = ow_dbz_column_value_of(column, at->arena, at->row->op, text, ret, err);
     else
         r = ow_dbz_column_value(column, at->arena, empty_text(column), ret, err);
     if (r == 0 && ret->is_null && schema->fallback && (fills_nulls || !schema->is_optional))

@@ -74,11 +74,25 @@ static int check_prefix(struct ow_import *in, struct ow_error *err)
     return 0;
 }
 
+/* They are for a slot that stands still, and ours does not. But their topic is not there then. */
+static void check_heartbeat(struct ow_import *in)
+{
+    struct ow_bytes interval = ow_import_get(in, "debezium.source.", "heartbeat.interval.ms");
+    struct ow_bytes query = ow_import_get(in, "debezium.source.", "heartbeat.action.query");
+    bool is_on = interval.data && !ow_bytes_is(interval, "0");
+    if (is_on)
+        ow_import_lose(in, "heartbeat.interval.ms",
+                       "no heartbeats are published, and none are needed: the slot moves on");
+    if (is_on && query.data)
+        ow_import_lose(in, "heartbeat.action.query", "is not run: the slot moves on without");
+}
+
 static int import_connector(struct ow_import *in, struct ow_error *err)
 {
     int known = check_prefix(in, err);
     if (known != 0)
         return known;
+    check_heartbeat(in);
     for (size_t i = 0; i < sizeof(connector_options) / sizeof(*connector_options); i++) {
         const char *name = connector_options[i];
         struct ow_bytes value = ow_import_get(in, "debezium.source.", name);
@@ -107,19 +121,6 @@ static bool is_of_others(struct ow_bytes name)
            ow_bytes_is(name, "table.json.payload.empty.array.behavior");
 }
 
-/* In the Server's file a backslash or a second one before a dollar sign makes it an ordinary one. */
-static struct ow_bytes without_escapes(struct ow_import *in, struct ow_bytes value)
-{
-    char *text = in->properties.is_json || !value.data ? NULL : ow_dbz_alloc(&in->properties.arena, value.size + 1);
-    size_t size = 0;
-    for (size_t i = 0; text && i < value.size; i++) {
-        bool is_escape = i + 1 < value.size && value.data[i + 1] == '$' && strchr("\\$", value.data[i]);
-        text[size++] = value.data[i + is_escape];
-        i += is_escape;
-    }
-    return text ? (struct ow_bytes){text, size} : value;
-}
-
 static int import_option(struct ow_import *in, struct ow_bytes full, struct ow_bytes name, struct ow_bytes value,
                          struct ow_error *err)
 {
@@ -138,7 +139,7 @@ static int import_option(struct ow_import *in, struct ow_bytes full, struct ow_b
                                                     : "no option of the event router");
         return 0;
     }
-    return set(in, option->name, without_escapes(in, value), err);
+    return set(in, option->name, value, err);
 }
 
 static int import_router(struct ow_import *in, struct ow_bytes prefix, struct ow_error *err)
@@ -327,8 +328,6 @@ static const char *const needless[] = {
     "errors.",
     "quarkus.",
     "debezium.source.offset.",
-    "debezium.source.heartbeat.",
-    "heartbeat.",
     "debezium.source.snapshot.isolation.mode",
     "snapshot.isolation.mode",
     "debezium.source.snapshot.locking.mode",
@@ -368,7 +367,6 @@ static const char *const needless[] = {
     "debezium.source.tcpKeepAlive",
     "database.tcpKeepAlive",
     "debezium.source.database.tcpKeepAlive",
-    "debezium.source.slot.stream.params",
     "database.server.name",
     "debezium.source.database.server.name",
     "tasks.",
@@ -425,7 +423,9 @@ void ow_debezium_import_done(struct ow_debezium_import *import)
 
 static int import_all(struct ow_import *in, struct ow_error *err)
 {
-    int r = check_kind(in, err);
+    int r = ow_import_expand(in, err);
+    if (r == 0)
+        r = check_kind(in, err);
     if (r == 0)
         r = import_transforms(in, err);
     if (r == 0)

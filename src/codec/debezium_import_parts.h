@@ -27,6 +27,8 @@ void ow_import_lose_bytes(struct ow_import *in, struct ow_bytes name, const char
 struct ow_bytes ow_import_get(struct ow_import *in, const char *server_prefix, const char *name);
 /* The same, its full name. */
 struct ow_bytes ow_import_name(struct ow_import *in, const char *server_prefix, const char *name);
+/* Puts values in the place of the Server's placeholders, but in connections (debezium_import_expand.c). */
+int ow_import_expand(struct ow_import *in, struct ow_error *err) OW_MUST_CHECK;
 /* Takes the next item off a list with commas; false: there is none. */
 bool ow_import_next_item(struct ow_bytes *list, struct ow_bytes *ret);
 

@@ -94,13 +94,42 @@ static void add_code(struct ow_buf *to, uint32_t code)
         ow_buf_add_char(to, (char)(0xc0 | code >> 6));
         ow_buf_add_char(to, (char)(0x80 | (code & 63)));
     } else {
-        ow_buf_add_char(to, (char)(0xe0 | code >> 12));
+        if (code >= 0x10000)
+            ow_buf_add_char(to, (char)(0xf0 | code >> 18));
+        ow_buf_add_char(to, (char)(code >= 0x10000 ? 0x80 | (code >> 12 & 63) : 0xe0 | code >> 12));
         ow_buf_add_char(to, (char)(0x80 | (code >> 6 & 63)));
         ow_buf_add_char(to, (char)(0x80 | (code & 63)));
     }
 }
 
-/* Of a text between backslashes: what Java reads. false: a \u without its digits. */
+/* \uXXXX at the backslash. false: not four digits. */
+static bool read_code(struct ow_bytes text, size_t at, uint32_t *ret)
+{
+    char digits[5] = "", *end;
+    if (text.size < at + 6 || text.data[at] != '\\' || text.data[at + 1] != 'u')
+        return false;
+    memcpy(digits, text.data + at + 2, 4);
+    *ret = (uint32_t)strtoul(digits, &end, 16);
+    return end == digits + 4;
+}
+
+/* Half a character beyond U+FFFF takes the other half, if that is there; alone it is what Java writes for it. Returns
+   what was taken; 0: \u without its digits. */
+static size_t unescape_code(struct ow_bytes text, size_t at, struct ow_buf *to)
+{
+    uint32_t code, other;
+    if (!read_code(text, at, &code))
+        return 0;
+    bool is_high = code >= 0xd800 && code < 0xdc00;
+    if (is_high && read_code(text, at + 6, &other) && other >= 0xdc00 && other < 0xe000) {
+        add_code(to, 0x10000 + ((code - 0xd800) << 10) + (other - 0xdc00));
+        return 12;
+    }
+    add_code(to, code >= 0xd800 && code < 0xe000 ? '?' : code);
+    return 6;
+}
+
+/* What Java reads of a text with backslashes. false: a \u without its digits. */
 static bool unescape(struct ow_bytes text, struct ow_buf *to)
 {
     static const char letters[] = "tnrf", meanings[] = "\t\n\r\f";
@@ -109,21 +138,14 @@ static bool unescape(struct ow_bytes text, struct ow_buf *to)
             ow_buf_add_char(to, text.data[i]);
             continue;
         }
-        char c = text.data[++i];
+        char c = text.data[i + 1];
         const char *letter = c ? strchr(letters, c) : NULL;
-        if (c != 'u') {
+        size_t taken = c == 'u' ? unescape_code(text, i, to) : 2;
+        if (taken == 0)
+            return false;
+        if (c != 'u')
             ow_buf_add_char(to, letter ? meanings[letter - letters] : c);
-            continue;
-        }
-        char digits[5] = "";
-        if (text.size - i < 5)
-            return false;
-        memcpy(digits, text.data + i + 1, 4);
-        char *end;
-        add_code(to, (uint32_t)strtoul(digits, &end, 16));
-        if (end != digits + 4)
-            return false;
-        i += 4;
+        i += taken - 1;
     }
     return true;
 }

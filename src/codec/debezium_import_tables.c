@@ -138,6 +138,24 @@ static bool names_of(struct ow_dbz_arena *arena, struct ow_bytes item, struct na
 
 #define PREDICATE "org.apache.kafka.connect.transforms.predicates."
 
+/* Java's Boolean.parseBoolean(), of a text between blanks. */
+static bool is_true(struct ow_bytes value)
+{
+    struct ow_bytes word;
+    return ow_import_next_item(&value, &word) && word.size == 4 && strncasecmp(word.data, "true", 4) == 0;
+}
+
+/* A predicate that is not in the list of them is none. */
+static int check_predicate(struct ow_import *in, struct ow_error *err)
+{
+    struct ow_bytes list = ow_import_get(in, "debezium.", "predicates"), name;
+    while (ow_import_next_item(&list, &name))
+        if (ow_bytes_equal(name, in->predicate))
+            return 0;
+    return ow_error_set(err, OW_ECONFIG, "%.*s: does not name the router's predicate \"%.*s\"",
+                        OW_PRINT(ow_import_name(in, "debezium.", "predicates")), OW_PRINT(in->predicate));
+}
+
 /* Whether the router is for this table: its predicate asks for the topic's name. */
 static int is_routed(struct ow_import *in, struct ow_bytes table, bool *ret, struct ow_error *err)
 {
@@ -152,18 +170,24 @@ static int is_routed(struct ow_import *in, struct ow_bytes table, bool *ret, str
     struct ow_bytes pattern = ow_properties_get(&in->properties, name.data);
     if (!type.data)
         return ow_error_set(err, OW_ECONFIG, "%spredicates.%.*s.type: not said", prefix, OW_PRINT(in->predicate));
+    int r = check_predicate(in, err);
+    if (r != 0)
+        return r;
     bool is_for_no_row = ow_bytes_is(type, PREDICATE "RecordIsTombstone") ||
                          ow_bytes_is(type, PREDICATE "HasHeaderKey");
     if (is_for_no_row) {
-        *ret = ow_bytes_is(in->negate, "true");
+        *ret = is_true(in->negate);
         return 0;
     }
-    if (!ow_bytes_is(type, PREDICATE "TopicNameMatches") || !pattern.data) {
+    bool is_of_topics = ow_bytes_is(type, PREDICATE "TopicNameMatches");
+    if (is_of_topics && !pattern.data)
+        return ow_error_set(err, OW_ECONFIG, "%.*s: not said", OW_PRINT(name));
+    if (!is_of_topics) {
         ow_import_lose_bytes(in, in->predicate, "a predicate that is not carried over");
         return 0;
     }
     struct ow_java_regex *regex;
-    int r = ow_java_regex_new(pattern, OW_BYTES("\\$"), &regex, err);
+    r = ow_java_regex_new(pattern, OW_BYTES("\\$"), &regex, err);
     if (r != 0)
         return ow_error_prefix(err, "%.*s", OW_PRINT(name));
     struct ow_bytes topic = ow_dbz_printf(arena, "%s.%.*s", in->to->options.topic_prefix, OW_PRINT(table));
@@ -171,7 +195,7 @@ static int is_routed(struct ow_import *in, struct ow_bytes table, bool *ret, str
     r = ow_java_regex_route(regex, topic, &routed, err);
     /* a name that does not match comes out as it is */
     bool matches = !ow_bytes_equal(ow_buf_bytes(&routed), topic);
-    *ret = matches != ow_bytes_is(in->negate, "true");
+    *ret = matches != is_true(in->negate);
     ow_buf_done(&routed);
     ow_java_regex_free(regex);
     return r;
@@ -291,7 +315,8 @@ static void check_columns(struct ow_import *in, const struct names *outboxes, bo
 static int check_skipped(struct ow_import *in, bool has_changes, struct ow_error *err)
 {
     struct ow_bytes skipped = source(in, "skipped.operations"), list = skipped, item;
-    bool skips_inserts = false, skips_updates = false, is_empty = true;
+    bool skips_inserts = false, skips_updates = false, skips_nothing = false;
+    size_t count = 0;
     while (ow_import_next_item(&list, &item)) {
         bool is_known = ow_bytes_is(item, "none") || (item.size == 1 && strchr("cudt", item.data[0]));
         if (!is_known)
@@ -299,9 +324,12 @@ static int check_skipped(struct ow_import *in, bool has_changes, struct ow_error
                                 OW_PRINT(item));
         skips_inserts = skips_inserts || item.data[0] == 'c';
         skips_updates = skips_updates || item.data[0] == 'u';
-        is_empty = false;
+        skips_nothing = skips_nothing || ow_bytes_is(item, "none");
+        count++;
     }
-    if (skipped.data && is_empty)
+    if (skips_nothing && count > 1)
+        return ow_error_set(err, OW_ECONFIG, "skipped.operations: none stands there alone, or not at all");
+    if (skipped.data && count == 0)
         return ow_error_set(err, OW_ECONFIG, "skipped.operations: it is empty; none is what it may say");
     if (has_changes && skipped.data && !ow_bytes_is(skipped, "t"))
         ow_import_lose(in, "skipped.operations",

@@ -77,6 +77,11 @@ static void add_letter(struct ow_buf *to, char c, bool is_url)
 void ow_import_add_scalar(struct ow_import *in, struct ow_buf *to, struct ow_bytes value, bool is_url)
 {
     for (size_t i = 0; i < value.size; i++) {
+        if (!in->properties.is_json && i + 1 < value.size && value.data[i + 1] == '$' &&
+            strchr("\\$", value.data[i])) { /* an ordinary one */
+            add_letter(to, value.data[++i], is_url);
+            continue;
+        }
         const char *close = i + 1 < value.size && value.data[i] == '$' && value.data[i + 1] == '{'
                                 ? memchr(value.data + i, '}', value.size - i)
                                 : NULL;
@@ -192,7 +197,9 @@ static int write_snapshot(struct ow_import *in, struct ow_error *err)
 {
     static const char *const modes[] = {"initial", "when_needed",  "no_data", "never",
                                         "always",  "initial_only", "custom",  "configuration_based"};
-    struct ow_bytes mode = source(in, "snapshot.mode");
+    struct ow_bytes said = source(in, "snapshot.mode"), mode = said;
+    if (said.size > 0 && !ow_import_next_item(&said, &mode)) /* without the blanks around it */
+        mode.size = 0;
     if (!mode.data || is_one_of(mode, modes, 2))
         return 0;
     if (!is_one_of(mode, modes, 8))

@@ -2,6 +2,8 @@
 /* From Debezium's configuration to ours. */
 #include "unit.h"
 
+#include <stdio.h>
+
 #include "codec/debezium_import.h"
 
 static void import(const char *text, struct ow_debezium_import *ret)
@@ -278,6 +280,88 @@ static void test_dollar_signs(void **state)
     }
 }
 
+/* A placeholder is another property, or a variable: which variables there are when Debezium runs is not known here. */
+static void test_placeholders(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *said, *yaml, *lost; /* lost NULL: nothing */
+    } cases[] = {
+        {"debezium.transforms.outbox.route.by.field=${kind.of}\nkind.of=kind\n", "route.by.field: \"kind\"", NULL},
+        {"debezium.transforms.outbox.route.by.field=${KIND:kind}\n", "route.by.field: \"kind\"",
+         "debezium.transforms.outbox.route.by.field: the variable KIND is not looked at, its default counts"},
+        {"debezium.transforms.outbox.route.by.field=${A:${B:x}y}\nB=b\n", "route.by.field: \"by\"", "variable A"},
+        {"debezium.transforms.outbox.route.by.field=${A}\n", "route.by.field: \"$${A}\"",
+         "the variable A is not looked at; write its value"},
+        {"debezium.transforms.outbox.route.topic.replacement=${PRE:e}.${routedByValue}\n",
+         "route.topic.replacement: \"e.$${routedByValue}\"", "variable PRE"},
+        {"debezium.source.decimal.handling.mode=${MODE:string}\n", "decimal.handling.mode: \"string\"",
+         "variable MODE"},
+        {"debezium.format.value=${V:simplestring}\n", "storage.StringConverter", "variable V"},
+        {"debezium.source.table.include.list=${T:public.bills}\n", "outbox: \"public.bills\"", "variable T"},
+        {"debezium.source.slot.name=${SLOT:s}\n", "slot: \"${SLOT:-s}\"", NULL},
+        {"debezium.source.database.password=a$$b\\\\$c$d\n", "postgres:a%24b%24c%24d@", NULL},
+        {"a=${b}${b}\nb=${a}${a}\ndebezium.source.decimal.handling.mode=double\n", "decimal.handling.mode", NULL},
+    };
+    for (size_t i = 0; i < OW_COUNT_OF(cases); i++) {
+        struct ow_debezium_import to;
+        char text[4096];
+        snprintf(text, sizeof(text), ROUTER PLACE "%s", cases[i].said);
+        import(text, &to);
+        assert_text_has(text_of(&to.yaml), cases[i].yaml);
+        if (cases[i].lost)
+            assert_text_has(text_of(&to.lost), cases[i].lost);
+        else
+            assert_string_equal(text_of(&to.lost), "");
+        ow_debezium_import_done(&to);
+    }
+}
+
+#if OW_WITH_PCRE2
+/* Java's boolean: true in any case, and everything else is false. */
+static void test_negated_predicate(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *negate, *outbox;
+    } cases[] = {
+        {"true", "public.outbox"},
+        {" TRUE ", "public.outbox"},
+        {"yes", "public.orders"},
+        {"", "public.orders"},
+    };
+    for (size_t i = 0; i < OW_COUNT_OF(cases); i++) {
+        struct ow_debezium_import to;
+        char text[4096], want[64];
+        snprintf(text, sizeof(text),
+                 ROUTER PLACE "debezium.source.table.include.list=public.outbox,public.orders\n"
+                              "debezium.predicates= q , p\ndebezium.transforms.outbox.predicate=p\n"
+                              "debezium.predicates.p.type=org.apache.kafka.connect.transforms.predicates."
+                              "TopicNameMatches\ndebezium.predicates.p.pattern=p.public.orders\n"
+                              "debezium.transforms.outbox.negate=%s\n",
+                 cases[i].negate);
+        import(text, &to);
+        snprintf(want, sizeof(want), "outbox: \"%s\"", cases[i].outbox);
+        assert_text_has(text_of(&to.yaml), want);
+        ow_debezium_import_done(&to);
+    }
+}
+#endif
+
+static void test_heartbeats_are_told(void **state)
+{
+    (void)state;
+    struct ow_debezium_import to;
+    import(ROUTER PLACE "debezium.source.heartbeat.interval.ms=1000\ndebezium.source.heartbeat.action.query=SELECT 1\n",
+           &to);
+    assert_text_has(text_of(&to.lost), "heartbeat.interval.ms: no heartbeats are published");
+    assert_text_has(text_of(&to.lost), "heartbeat.action.query: is not run");
+    ow_debezium_import_done(&to);
+    import(ROUTER PLACE "debezium.source.heartbeat.interval.ms=0\n", &to);
+    assert_string_equal(text_of(&to.lost), "");
+    ow_debezium_import_done(&to);
+}
+
 /* A secret in clear is a part of a URL then. */
 static void test_password_is_escaped(void **state)
 {
@@ -319,7 +403,14 @@ static void test_refused(void **state)
         {ROUTER "debezium.source.topic.prefix=\n", "topic.prefix", OW_ECONFIG},
         {ROUTER "debezium.source.skipped.operations=\n", "skipped.operations", OW_ECONFIG},
         {ROUTER PLACE "debezium.transforms.outbox.predicate=x\n", "debezium.predicates.x.type: not said", OW_ECONFIG},
-        {ROUTER PLACE "debezium.transforms.outbox.predicate=x\n"
+        {ROUTER PLACE "debezium.transforms.outbox.predicate=x\ndebezium.predicates=y\n"
+                      "debezium.predicates.x.type=org.apache.kafka.connect.transforms.predicates.RecordIsTombstone\n",
+         "debezium.predicates: does not name", OW_ECONFIG},
+        {ROUTER PLACE "debezium.transforms.outbox.predicate=x\ndebezium.predicates=x\n"
+                      "debezium.predicates.x.type=org.apache.kafka.connect.transforms.predicates.TopicNameMatches\n",
+         "debezium.predicates.x.pattern: not said", OW_ECONFIG},
+        {ROUTER "debezium.source.skipped.operations=c,none\n", "alone", OW_ECONFIG},
+        {ROUTER PLACE "debezium.transforms.outbox.predicate=x\ndebezium.predicates=x\n"
                       "debezium.predicates.x.type=org.apache.kafka.connect.transforms.predicates.RecordIsTombstone\n",
          "away from every table", OW_EUNSUPPORTED},
         {ROUTER "debezium.sink.type=pulsar\n", "pulsar", OW_EUNSUPPORTED},
@@ -354,6 +445,10 @@ static void test_java_properties(void **state)
     assert_null(ow_properties_get(&properties, "g").data);
     assert_int_equal(properties.count, 6);
     ow_properties_done(&properties);
+    assert_int_equal(ow_properties_read(OW_BYTES("a=\\u00e9\\uD83D\\uDE00\\u20ac\\ud83d.\\ude00"), &properties, NULL),
+                     0);
+    assert_true(ow_bytes_is(ow_properties_get(&properties, "a"), "é😀€?.?"));
+    ow_properties_done(&properties);
 }
 
 int main(void)
@@ -366,9 +461,12 @@ int main(void)
         cmocka_unit_test(test_dollar_signs),
 #if OW_WITH_PCRE2
         cmocka_unit_test(test_what_changes_nothing),
+        cmocka_unit_test(test_negated_predicate),
 #endif
         cmocka_unit_test(test_kafka),
         cmocka_unit_test(test_tables),
+        cmocka_unit_test(test_placeholders),
+        cmocka_unit_test(test_heartbeats_are_told),
         cmocka_unit_test(test_password_is_escaped),
         cmocka_unit_test(test_refused),
         cmocka_unit_test(test_java_properties),

@@ -553,6 +553,42 @@ static void test_refused_expressions(void **state)
     }
 }
 
+/* Debezium's snapshot reads money as a floating number; digits that such a number has not are kept. */
+static void test_money_of_the_snapshot(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *text, *want;
+        int32_t mode;
+        enum ow_row_op op;
+    } table[] = {
+        {"$12.50", "\"12.5\"", OW_DBZ_DECIMAL_STRING, OW_ROW_SNAPSHOT},
+        {"$12.50", "\"12.50\"", OW_DBZ_DECIMAL_STRING, OW_ROW_INSERT},
+        {"$0.00", "\"0.0\"", OW_DBZ_DECIMAL_STRING, OW_ROW_SNAPSHOT},
+        {"-$0.01", "\"-0.01\"", OW_DBZ_DECIMAL_STRING, OW_ROW_SNAPSHOT},
+        {"$1,234,567.00", "\"1234567.0\"", OW_DBZ_DECIMAL_STRING, OW_ROW_SNAPSHOT},
+        {"-$367,521,658.81", "\"-3.6752165881E8\"", OW_DBZ_DECIMAL_STRING, OW_ROW_SNAPSHOT},
+        {"$90,071,992,547,409.93", "\"90071992547409.93\"", OW_DBZ_DECIMAL_STRING, OW_ROW_SNAPSHOT},
+        {"$12.50", "\"BOI=\"", OW_DBZ_DECIMAL_PRECISE, OW_ROW_SNAPSHOT},
+        {"$12.50", "12.5", OW_DBZ_DECIMAL_DOUBLE, OW_ROW_SNAPSHOT},
+    };
+    for (size_t i = 0; i < OW_COUNT_OF(table); i++) {
+        struct ow_dbz_arena arena = {0};
+        struct ow_dbz_modes modes = {.decimal = table[i].mode, .money_digits = 2};
+        struct ow_row_column of = {OW_BYTES("c"), .type_oid = 790, .typmod = -1};
+        struct ow_dbz_column column;
+        struct ow_dbz_value value;
+        struct ow_buf json = {0};
+        ow_dbz_column_init(&column, &arena, &of, &modes);
+        assert_int_equal(ow_dbz_column_value_of(&column, &arena, table[i].op, ow_bytes_of(table[i].text), &value, NULL),
+                         0);
+        ow_dbz_json_value(&json, column.schema, &value, false);
+        assert_string_equal(json.data, table[i].want);
+        ow_buf_done(&json);
+        ow_dbz_arena_done(&arena);
+    }
+}
+
 #if OW_WITH_PCRE2
 /* One that would take for ever ends, with an error. */
 static void test_slow_expression(void **state)
@@ -587,6 +623,7 @@ int main(void)
         cmocka_unit_test(test_java_and_simple_texts),
         cmocka_unit_test(test_routes),
         cmocka_unit_test(test_refused_expressions),
+        cmocka_unit_test(test_money_of_the_snapshot),
 #if OW_WITH_PCRE2
         cmocka_unit_test(test_slow_expression),
 #endif
