@@ -199,7 +199,7 @@ BEGIN
     END IF;
     IF EXISTS (SELECT FROM pg_replication_slots
                WHERE database = current_database() AND plugin = 'pgoutput' AND slot_name LIKE 'onewrite\_%\_log') THEN
-        RAISE object_in_use USING MESSAGE = 'a relay by log has a slot on the outbox, and would publish the rows that move a '
+        RAISE object_not_in_prerequisite_state USING MESSAGE = 'a relay by log has a slot on the outbox, and would publish the rows that move a '
             'second time; drop it first (onewrite drop)';
     END IF;
     LOCK TABLE onewrite.outbox IN ACCESS EXCLUSIVE MODE;

@@ -240,3 +240,19 @@ SELECT count(*) FROM onewrite.dead_letter WHERE state <> 'queued';
 -- name: status_leases
 SELECT name, holder, epoch, greatest(0, (extract(epoch FROM expires_at - clock_timestamp()) * 1000)::bigint)
 FROM onewrite.lease WHERE name LIKE 'outbox/%' AND holder <> '' ORDER BY name;
+
+-- What a DBA has to run so that this role can work on the tables that are there: one line, or NULL.
+-- name: missing_rights
+SELECT CASE WHEN EXISTS (SELECT FROM pg_roles WHERE rolname = 'onewrite_relay')
+            THEN format('GRANT onewrite_relay TO %I', current_user)
+            ELSE format('GRANT USAGE ON SCHEMA onewrite TO %1$I; '
+                        'GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA onewrite TO %1$I; '
+                        'GRANT SELECT ON SEQUENCE onewrite.outbox_seq_seq TO %1$I', current_user) ||
+                 CASE WHEN EXISTS (SELECT FROM pg_proc p WHERE p.pronamespace = n.oid AND p.proname = 'rotate')
+                      THEN format('; GRANT EXECUTE ON FUNCTION onewrite.rotate() TO %I', current_user) ELSE '' END END
+FROM pg_namespace n
+WHERE n.nspname = 'onewrite' AND NOT (
+    has_schema_privilege(n.oid, 'USAGE') AND
+    (SELECT coalesce(bool_and(CASE c.relkind WHEN 'S' THEN has_sequence_privilege(c.oid, 'SELECT')
+                                             ELSE has_table_privilege(c.oid, 'DELETE') END), true)
+     FROM pg_class c WHERE c.relnamespace = n.oid AND c.relname IN ('outbox', 'lease', 'dead_letter', 'accepted', 'outbox_seq_seq')));

@@ -36,6 +36,10 @@ struct ow_receipt {
 
 struct ow_broker;
 
+/* Whoever is stopped in the middle of record_position(), followed by another, and goes on then, puts an older position
+   over a newer one. It does so in one place alone: before it begins with the next it asks whether it was followed. */
+enum { OW_RECORD_PLACES = 2 };
+
 struct ow_broker_ops {
     const char *name; /* "journal" */
     bool keeps_order;
@@ -61,19 +65,23 @@ struct ow_broker_ops {
     int (*txn_begin)(struct ow_broker *broker, struct ow_error *err);
     int (*txn_commit)(struct ow_broker *broker, const char *source, struct ow_position position, struct ow_error *err);
     void (*txn_abort)(struct ow_broker *broker);
-    /* 1: the position of the last committed transaction of this source; 0: it has none. */
+    /* 1: the position of the last committed transaction of this source, or the furthest that was recorded; 2: the same,
+       but not all places have it; 0: there is none. */
     int (*last_position)(struct ow_broker *broker, const char *source, struct ow_position *ret, struct ow_error *err);
     /* 1: this message, which stands at or before last_position, is one that was accepted but perhaps not
        confirmed; 0: it never was accepted (its source went back in time). */
     int (*was_accepted)(struct ow_broker *broker, const char *source, const struct ow_message *message,
                         struct ow_error *err);
 
-    /* Without transactions, for a log: keeps this position of the source, for last_position() to give back
-       (the latest that was recorded wins). May block for some seconds. NULL: the broker cannot keep it.
-       OW_EAGAIN: it has nowhere to keep it yet; after the next accepted message it has, also when it was opened
-       again. */
-    int (*record_position)(struct ow_broker *broker, const char *source, struct ow_position position,
+    /* Without transactions, for a log: keeps this position of the source in one of OW_RECORD_PLACES places, of which
+       last_position() gives back the furthest (the latest that was recorded wins in each). May block for some seconds.
+       NULL: the broker cannot keep it. OW_EAGAIN: it has nowhere to keep it yet; after the next accepted message it
+       has, also when it was opened again. */
+    int (*record_position)(struct ow_broker *broker, const char *source, struct ow_position position, uint32_t place,
                            struct ow_error *err);
+    /* Whatever is on record of this source counts no more, in no place. NULL: a transaction with a position of zero
+       does it. */
+    int (*forget_position)(struct ow_broker *broker, const char *source, struct ow_error *err);
     /* What keeps it from working just now, though it goes on by itself and forgets nothing; NULL: nothing does. While
        there is something, a RETRY counts as a LATER.
        The broker's own, until its next call. The slot is NULL for a broker that has no such times. */
@@ -82,10 +90,10 @@ struct ow_broker_ops {
 
 struct ow_broker {
     const struct ow_broker_ops *ops;
-    /* Set by whoever calls. A call that has to wait for a network (open, last_position, record_position and those of a
-       transaction) calls it every now and then, so that what is due meanwhile gets done: at first every half second,
-       while nothing is answered at longer intervals, never longer than 4 s. False: the caller will not wait any
-       longer, and the call fails with OW_EUNREACHABLE. NULL: there is nothing to do. */
+    /* Set by whoever calls. A call that has to wait for a network (open, last_position, those that record or forget it,
+       and those of a transaction) calls it every now and then, so that what is due meanwhile gets done: at first every
+       half second, while nothing is answered at longer intervals, never longer than 4 s. False: the caller will not
+       wait any longer, and the call fails with OW_EUNREACHABLE. NULL: there is nothing to do. */
     bool (*meanwhile)(void *context);
     void *meanwhile_context;
 };

@@ -209,17 +209,23 @@ static int kafka_last_position(struct ow_broker *broker, const char *source, str
 }
 
 static int kafka_record_position(struct ow_broker *broker, const char *source, struct ow_position position,
-                                 struct ow_error *err)
+                                 uint32_t place, struct ow_error *err)
 {
     struct ow_kafka_publisher *k = self_of(broker);
     if (!k->position_topic)
         return ow_error_set(err, OW_EAGAIN, "%s: no topic is known yet that the position could stand beside",
                             k->settings.text);
     OW_CRASH_POINT(KAFKA_BEFORE_RECORD);
-    int r = ow_kafka_position_write(&k->client, &k->settings, source, k->position_topic, position, err);
+    int r = ow_kafka_position_write(&k->client, &k->settings, source, place, k->position_topic, position, err);
     if (r == 0)
         OW_CRASH_POINT(KAFKA_AFTER_RECORD);
     return r;
+}
+
+static int kafka_forget_position(struct ow_broker *broker, const char *source, struct ow_error *err)
+{
+    struct ow_kafka_publisher *k = self_of(broker);
+    return ow_kafka_position_forget(&k->client, &k->settings, source, err);
 }
 
 static const struct ow_broker_ops kafka_ops = {
@@ -233,6 +239,7 @@ static const struct ow_broker_ops kafka_ops = {
     .discard = kafka_discard,
     .last_position = kafka_last_position,
     .record_position = kafka_record_position,
+    .forget_position = kafka_forget_position,
     .trouble = kafka_trouble,
 };
 

@@ -220,15 +220,19 @@ int ow_kafka_topic_ready(struct ow_kafka_topic *topic, struct ow_kafka_client *c
 void ow_kafka_group_name(const char *source, char to[OW_KAFKA_GROUP_SIZE]);
 /* One partition of `topic` with the position as metadata; the caller destroys the list. NULL: out of memory. */
 rd_kafka_topic_partition_list_t *ow_kafka_position_offsets(const char *topic, struct ow_position position);
-/* 1: the latest position that the group of this source has; 0: it has none. A topic that holds one comes to *topic
-   (owned by the caller, replaced; it stays what it was if there is none). Both block up to 30 s. */
+/* 1: the latest position that the groups of this source have; 2: the same, one of them has it not; 0: they have none. A
+   topic that holds one comes to *topic (owned by the caller, replaced; it stays what it was if there is none). All of
+   these block up to 30 s. */
 int ow_kafka_position_read(const struct ow_kafka_client *client, const struct ow_kafka_settings *settings,
                            const char *source, struct ow_position *ret, char **topic,
                            struct ow_error *err) OW_MUST_CHECK;
-/* Outside of a transaction. */
+/* Outside of a transaction, in the group of this place: "onewrite-<source>", "onewrite-<source>.2". */
 int ow_kafka_position_write(struct ow_kafka_client *client, const struct ow_kafka_settings *settings,
-                            const char *source, const char *topic, struct ow_position position,
+                            const char *source, uint32_t place, const char *topic, struct ow_position position,
                             struct ow_error *err) OW_MUST_CHECK;
+/* All that the groups have, beside whichever topic. Outside of a transaction. */
+int ow_kafka_position_forget(const struct ow_kafka_client *client, const struct ow_kafka_settings *settings,
+                             const char *source, struct ow_error *err) OW_MUST_CHECK;
 
 /* --- offsets in a transaction (kafka_offsets.c) -------------------------------------------------------- */
 

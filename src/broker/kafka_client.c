@@ -226,7 +226,7 @@ static void note_all(struct ow_kafka_client *c, const struct ow_kafka_settings *
 
 static int refuse(const struct ow_kafka_client *c, const struct ow_kafka_settings *settings, struct ow_error *err)
 {
-    const char *why = c->reason[0] ? c->reason : "no answer within 5 s";
+    const char *why = c->reason[0] ? c->reason : "no answer within 5 s; is it a listener that wants tls, or sasl?";
     if (is_denial(c->reason_code))
         return ow_error_set(err, OW_EDENIED, "%s does not let us in: %s%s", settings->text, why,
                             ow_kafka_scram_is_old(settings)

@@ -403,8 +403,8 @@ static int exactly_last_position(struct ow_broker *broker, const char *source, s
     int r = k->source && strcmp(k->source, source) == 0 ? 0 : become(k, source, err);
     if (r == 0)
         r = ow_kafka_position_read(&k->client, &k->settings, source, ret, &k->position_topic, err);
-    k->last = r == 1 ? *ret : (struct ow_position){0};
-    return r;
+    k->last = r > 0 ? *ret : (struct ow_position){0};
+    return r > 0 ? 1 : r; /* its transactions have one place */
 }
 
 static int exactly_was_accepted(struct ow_broker *broker, const char *source, const struct ow_message *message,
@@ -413,6 +413,13 @@ static int exactly_was_accepted(struct ow_broker *broker, const char *source, co
     const struct exactly *k = self_of(broker);
     (void)err;
     return k->source && strcmp(k->source, source) == 0 && ow_position_compare(message->position, k->last) <= 0;
+}
+
+static int exactly_forget_position(struct ow_broker *broker, const char *source, struct ow_error *err)
+{
+    struct exactly *k = self_of(broker);
+    k->last = (struct ow_position){0};
+    return ow_kafka_position_forget(&k->client, &k->settings, source, err);
 }
 
 static const struct ow_broker_ops exactly_ops = {
@@ -429,6 +436,7 @@ static const struct ow_broker_ops exactly_ops = {
     .txn_commit = exactly_commit,
     .txn_abort = exactly_abort,
     .last_position = exactly_last_position,
+    .forget_position = exactly_forget_position,
     .was_accepted = exactly_was_accepted,
 };
 

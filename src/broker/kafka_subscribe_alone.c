@@ -43,16 +43,35 @@ static int ask(struct ow_kafka_subscriber *s, const char *name, int timeout_ms, 
     return r;
 }
 
+/* So it is for a moment with a topic that was just made, and with a partition whose leader changes. */
+static bool is_passing(rd_kafka_resp_err_t code)
+{
+    return code == RD_KAFKA_RESP_ERR_NOT_LEADER_FOR_PARTITION || code == RD_KAFKA_RESP_ERR_LEADER_NOT_AVAILABLE ||
+           code == RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART;
+}
+
+static rd_kafka_resp_err_t ask_for_ends(struct ow_kafka_subscriber *s, bool is_first,
+                                        rd_kafka_topic_partition_list_t *ends)
+{
+    int64_t until = ow_clock_monotonic_ms() + (is_first ? ANSWER_MS : 0);
+    for (;;) {
+        for (int i = 0; i < ends->cnt; i++)
+            ends->elems[i].offset = RD_KAFKA_OFFSET_END;
+        rd_kafka_resp_err_t code = rd_kafka_offsets_for_times(s->client.rk, ends, ANSWER_MS);
+        for (int i = 0; code == RD_KAFKA_RESP_ERR_NO_ERROR && i < ends->cnt; i++)
+            code = ends->elems[i].err;
+        if (!is_passing(code) || ow_clock_monotonic_ms() >= until)
+            return code;
+        ow_kafka_nap();
+    }
+}
+
 /* Where each of them starts: an explicit offset, so that what comes from now on is behind it. */
 static int set_starts(struct ow_kafka_subscriber *s, bool is_first, rd_kafka_topic_partition_list_t *list,
                       struct ow_error *err)
 {
     rd_kafka_topic_partition_list_t *ends = rd_kafka_topic_partition_list_copy(list);
-    for (int i = 0; i < ends->cnt; i++)
-        ends->elems[i].offset = RD_KAFKA_OFFSET_END;
-    rd_kafka_resp_err_t code = rd_kafka_offsets_for_times(s->client.rk, ends, ANSWER_MS);
-    for (int i = 0; code == RD_KAFKA_RESP_ERR_NO_ERROR && i < ends->cnt; i++)
-        code = ends->elems[i].err;
+    rd_kafka_resp_err_t code = ask_for_ends(s, is_first, ends);
     int r = code == RD_KAFKA_RESP_ERR_NO_ERROR
                 ? 0
                 : ow_error_set(err, code == RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED ? OW_EDENIED : OW_EUNREACHABLE,

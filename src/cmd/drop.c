@@ -269,12 +269,13 @@ static int run(const void *options, char *const *arguments, size_t count, struct
         return drop_postgres(&url, o, err);
     if (url.scheme->id == OW_SCHEME_SQLITE)
         return drop_sqlite(&url, o, err);
-    return ow_error_set(err, OW_EUSAGE,
-                        url.scheme->id == OW_SCHEME_KAFKA
-                            ? "%s: onewrite drops nothing in a broker; what it has recorded there is a consumer group, "
-                              "which kafka-consumer-groups.sh --delete --group takes away"
-                            : "%s: onewrite drops nothing in a broker; its file can be removed when nobody uses it",
-                        url.text);
+    return ow_error_set(
+        err, OW_EUSAGE,
+        url.scheme->id == OW_SCHEME_KAFKA
+            ? "%s: onewrite drops nothing in a broker; what it has recorded there are two consumer groups, "
+              "which kafka-consumer-groups.sh --delete --group takes away"
+            : "%s: onewrite drops nothing in a broker; its file can be removed when nobody uses it",
+        url.text);
 }
 
 static const struct ow_flag options[] = {
@@ -318,7 +319,7 @@ const struct ow_command ow_command_drop = {
         "new slot begins with them. The tables stay too, unless --schema is said. The roles onewrite_app and "
         "onewrite_relay, which all databases of a server share, are left.\n\n"
         "What the role of the URL may not drop is printed as SQL for somebody who may, with status 77. A position that "
-        "Kafka keeps is a consumer group there: kafka-consumer-groups.sh --delete --group.",
+        "Kafka keeps is in consumer groups there: kafka-consumer-groups.sh --delete --group.",
     .examples = examples,
     .options = options,
     .options_size = sizeof(struct drop_options),

@@ -45,9 +45,13 @@ static int print_sql(const struct ow_url *url, const struct init_options *option
     OW_CLEANUP(ow_buf_done) struct ow_buf text = {0};
     bool is_journal = url->scheme->id == OW_SCHEME_JOURNAL;
     if (url->scheme->id == OW_SCHEME_POSTGRES) {
-        ow_postgres_init_print(mode_of(options), &text);
+        OW_CLEANUP(ow_buf_done) struct ow_buf database = {0};
+        int failed = ow_postgres_database_of(url->postgres.url, &database, err);
+        if (failed < 0)
+            return failed;
+        ow_postgres_init_print(mode_of(options), database.data, &text);
         print_layout(options, &text);
-        int failed = ow_buf_check(&text, err);
+        failed = ow_buf_check(&text, err);
         return failed < 0 ? failed : ow_output_write(ow_buf_bytes(&text), err);
     }
     if (is_journal || !options->keeps_rollback_journal)
@@ -116,6 +120,8 @@ static int lay_out(struct ow_store *store, const struct ow_url *url, const struc
     if (r == 0 && has_changed)
         ow_say("%s: %s", url->text,
                notify_ms ? "inserts into the outbox wake the relay now" : "inserts into the outbox wake nobody now");
+    if (r < 0 && strncmp(err->text, url->text, strlen(url->text)) == 0) /* the server's: it is named */
+        return r;
     return r < 0 ? ow_error_prefix(err, "%s", url->text) : 0;
 }
 
@@ -141,8 +147,8 @@ static int make_postgres(const struct ow_url *url, const struct init_options *op
         ow_say("%s: %s, schema version %zu", url->text, report.has_changed ? "made what was missing" : "nothing to do",
                ow_schema_outbox_postgres.count);
     if (report.made_slot)
-        ow_say("%s: made the slot of the outbox without a table; the server keeps WAL from now on until a relay has "
-               "read it",
+        ow_say("%s: made the slot of the outbox without a table; the server keeps WAL from now on until a relay "
+               "--by message has read it",
                url->text);
     return lay_out(store, url, options, err);
 }

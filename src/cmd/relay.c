@@ -167,6 +167,9 @@ static int new_pipeline(struct session *s, const struct relay_options *options, 
                                       .accepts_gap = options->accepts_gap};
     enum ow_relay_by by = (enum ow_relay_by)options->by;
     int r = read_urls(s, options, urls, err);
+    if (r == 0 && !*options->topic) /* a variable of a shell that is not set */
+        r = ow_error_set(err, OW_EUSAGE,
+                         "option --topic: it is empty; write a template such as events.${!aggregatetype}");
     if (r == 0)
         r = ow_config_check_by(from, &by, &log, err);
     if (r == 0)

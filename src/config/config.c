@@ -240,6 +240,18 @@ static void check_against_others(const struct checking *c)
     }
 }
 
+static void check_names(const struct checking *c)
+{
+    const struct ow_config_relay *relay = &c->draft->relay;
+    struct ow_error err;
+    if (relay->slot && ow_postgres_log_check_slot(relay->slot, &err) < 0)
+        ow_check_report(&c->at, "from", "slot", "%s", err.text);
+    if (relay->table && ow_postgres_log_check_tables(relay->table, &err) < 0)
+        ow_check_report(&c->at, "from", "outbox", "%s", err.text);
+    if (relay->changes && ow_postgres_log_check_tables(relay->changes, &err) < 0)
+        ow_check_report(&c->at, "from", "changes", "%s", err.text);
+}
+
 static void check_relay(const struct checking *c)
 {
     struct ow_relay_draft *draft = c->draft;
@@ -255,6 +267,10 @@ static void check_relay(const struct checking *c)
     if (draft->relay.debezium && draft->relay.store && draft->relay.by != OW_RELAY_BY_LOG)
         ow_check_report(&c->at, "to", "debezium",
                         "the router reads rows of a table out of PostgreSQL's log; read by log, or leave out debezium");
+    static const char *const placed[] = {"topic", "key"};
+    for (size_t i = 0; draft->relay.debezium && i < 2; i++)
+        if (ow_check_written(&c->at, "to", placed[i]).size > 0)
+            ow_check_report(&c->at, "to", placed[i], "debezium is in place of topic and key; say either");
     if (draft->relay.routes && draft->relay.store && draft->relay.by != OW_RELAY_BY_LOG)
         ow_check_report(&c->at, "to", "tables",
                         "only a relay by log reads several tables; read by log, or leave out tables");
@@ -267,6 +283,7 @@ static void check_relay(const struct checking *c)
         ow_check_report(&c->at, "from", "start_after", "%s", err.text);
     if (draft->relay.retry.max_ms < draft->relay.retry.initial_ms)
         ow_check_report(&c->at, "retry", "max", "is less than initial; make it at least as long");
+    check_names(c);
     check_against_others(c);
 }
 

@@ -96,7 +96,7 @@ int ow_config_check_delivery(const struct ow_url *broker, bool source_is_log, st
 {
     if (source_is_log || broker->scheme->id != OW_SCHEME_KAFKA || broker->kafka.delivery != OW_KAFKA_EXACTLY_ONCE)
         return 0;
-    return ow_error_set(err, OW_EUNSUPPORTED,
+    return ow_error_set(err, OW_EUSAGE,
                         "exactly once needs a source that is read by log: rows that are polled have no position of "
                         "which everything before is known to be accepted");
 }

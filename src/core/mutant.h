@@ -25,6 +25,8 @@
     X(DEFECT_DROPPED, "what cannot be shaped is dropped, and not set aside")                    \
     X(CONFIRM_UNRECORDED, "a log is confirmed before its position is on record")                \
     X(RECORD_BACK, "a position is recorded over a later one")                                   \
+    X(ONE_PLACE, "a position is recorded in one place, which who was stopped may put back")     \
+    X(UNEVEN, "a position that one place has counts as on record in all of them")               \
     X(NOWHERE_IS_RECORDED, "a position counts as recorded although there was nowhere to")       \
     X(CONFIRM_UNRESUMED, "a log is confirmed before it knows what is on record")                \
     X(IDLE_TOO_EARLY, "a position without a message is given out while something is open")      \

@@ -198,6 +198,19 @@ static int listen_if_told(struct ow_pg_outbox *o, struct ow_error *err)
     return r == 0 && o->listens ? o->store->ops->script(o->store, ow_sql_pg_outbox_listen, err) : r;
 }
 
+/* Where a role may not work on the tables that are there: what a DBA would run. */
+static int check_rights(struct ow_pg_outbox *o, struct ow_error *err)
+{
+    PGresult *result = NULL;
+    int r = ow_postgres_query(o->conn, o->shown, ow_sql_pg_outbox_missing_rights, &result, err);
+    if (r == 0 && PQntuples(result) > 0)
+        r = ow_error_set(err, OW_EDENIED,
+                         "%s: role %s lacks rights to read the outbox; a DBA may run, in this database: %s", o->shown,
+                         PQuser(o->conn), PQgetvalue(result, 0, 0));
+    PQclear(result);
+    return r;
+}
+
 static int connect_store(struct ow_pg_outbox *o, struct ow_error *err)
 {
     struct ow_postgres_options options = {.url = o->url, .shown = o->shown, .timeout_ms = TIMEOUT_MS};
@@ -207,6 +220,9 @@ static int connect_store(struct ow_pg_outbox *o, struct ow_error *err)
     if (r < 0)
         return r;
     o->conn = ow_postgres_connection(o->store);
+    r = check_rights(o, err);
+    if (r < 0)
+        return r;
     if (ow_postgres_ensure(o->store, err) < 0)
         return ow_error_prefix(err, "%s", o->shown);
     ow_buf_add_bytes(&before, ow_buf_bytes(&o->identity));

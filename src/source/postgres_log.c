@@ -249,6 +249,21 @@ static const struct ow_source_ops by_log_ops = {
     .discard = log_discard,
 };
 
+int ow_postgres_log_check_slot(const char *name, struct ow_error *err)
+{
+    size_t size = strlen(name);
+    if (size > 0 && size < OW_POSTGRES_NAME_SIZE && strspn(name, "abcdefghijklmnopqrstuvwxyz0123456789_") == size)
+        return 0;
+    return ow_error_set(err, OW_EUSAGE,
+                        "\"%s\" cannot name a slot; use small letters, digits and underscores, at most 63", name);
+}
+
+int ow_postgres_log_check_tables(const char *names, struct ow_error *err)
+{
+    OW_CLEANUP(ow_pg_rows_done) struct ow_pg_rows rows = {0};
+    return ow_pg_rows_init(&rows, names, err);
+}
+
 static int copy_options(struct ow_pg_log *log, const struct ow_postgres_log_options *options, struct ow_error *err)
 {
     log->options = *options;
@@ -262,11 +277,8 @@ static int copy_options(struct ow_pg_log *log, const struct ow_postgres_log_opti
     if (!log->url || !log->shown || (options->publication && !log->publication) ||
         (options->start_after && !log->start_after))
         return ow_error_set(err, OW_ENOMEM, "out of memory");
-    if (options->slot && (strlen(options->slot) >= sizeof log->slot ||
-                          strspn(options->slot, "abcdefghijklmnopqrstuvwxyz0123456789_") != strlen(options->slot)))
-        return ow_error_set(err, OW_EINVALID,
-                            "\"%s\" cannot name a slot; use small letters, digits and underscores, at most 63",
-                            options->slot);
+    if (options->slot && ow_postgres_log_check_slot(options->slot, err) < 0)
+        return OW_EUSAGE;
     if (options->slot)
         (void)snprintf(log->slot, sizeof log->slot, "%s", options->slot);
     log->side = (struct ow_pg_side){.url = log->url, .shown = log->shown};

@@ -36,7 +36,7 @@ static int add_outbox(struct ow_pg_rows *rows, struct ow_bytes name, struct ow_e
     const char *dot = name.size > 0 ? memchr(name.data, '.', name.size) : NULL;
     size_t before = dot ? (size_t)(dot - name.data) : 0, behind = dot ? name.size - before - 1 : name.size;
     if (behind == 0 || (dot && before == 0) || (dot && memchr(dot + 1, '.', behind)))
-        return ow_error_set(err, OW_EINVALID, "\"%.*s\" is no table; write it as schema.table", OW_PRINT(name));
+        return ow_error_set(err, OW_EUSAGE, "\"%.*s\" is no table; write it as schema.table", OW_PRINT(name));
     if (rows->outbox_count == OW_PG_OUTBOXES_MAX)
         return ow_error_set(err, OW_EINVALID, "more than %d tables; use several relays, each with its own slot",
                             OW_PG_OUTBOXES_MAX);

@@ -349,9 +349,9 @@ int ow_pg_log_resume(struct ow_source *source, const struct ow_position *positio
         if (log->options.accepts_gap)
             return go_on_over_gap(log, err);
         return ow_error_set(err, OW_ECORRUPT,
-                            "%s. Nothing was published. Find out what happened; messages may be missing. "
+                            "%s%s Nothing was published. Find out what happened; messages may be missing. "
                             "To go on all the same, say --accept-gap once (with onewrite run: --accept-gap RELAY)%s",
-                            why.data,
+                            why.data, why.data[why.size - 1] == '?' ? "" : ".",
                             log->pruner.is_on ? ": rows that are still in the outbox are published first" : "");
     }
     if (!log->found.is_there)

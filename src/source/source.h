@@ -144,7 +144,10 @@ struct ow_postgres_log_options {
    published everything, or "LSN, XID, LSN", and then of the one with that number the rows up to that one. OW_EINVALID.
  */
 int ow_postgres_log_check_start(const char *text, struct ow_error *err) OW_MUST_CHECK;
-/* OW_EUNSUPPORTED in a build without libpq. OW_EINVALID: an option is wrong. */
+/* Whether a slot may be called that; whether this is a list of tables. OW_EUSAGE, OW_EINVALID. */
+int ow_postgres_log_check_slot(const char *name, struct ow_error *err) OW_MUST_CHECK;
+int ow_postgres_log_check_tables(const char *names, struct ow_error *err) OW_MUST_CHECK;
+/* OW_EUNSUPPORTED in a build without libpq. OW_EINVALID, OW_EUSAGE: an option is wrong. */
 int ow_postgres_log_new(const struct ow_postgres_log_options *options, struct ow_source **ret,
                         struct ow_error *err) OW_MUST_CHECK;
 

@@ -343,6 +343,11 @@ PGconn *ow_postgres_connection(struct ow_store *store)
     return ow_postgres_self(store)->conn;
 }
 
+const char *ow_postgres_shown(struct ow_store *store)
+{
+    return ow_postgres_self(store)->shown;
+}
+
 static const struct ow_store_ops postgres_ops = {
     .name = "postgres",
     .prepare = ow_postgres_prepare,

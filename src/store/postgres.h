@@ -38,6 +38,8 @@ struct ow_postgres_options {
    another host in plain text without saying so. *ret_shown gets scheme, user, hosts, ports and database.
    OW_EINVALID; the text never holds the password. */
 int ow_postgres_check_url(const char *url, struct ow_buf *ret_shown, struct ow_error *err) OW_MUST_CHECK;
+/* Offline: the database that such a URL means, by itself or by the environment. */
+int ow_postgres_database_of(const char *url, struct ow_buf *to, struct ow_error *err) OW_MUST_CHECK;
 /* Whether libpq has a connection parameter of this name. */
 bool ow_postgres_has_parameter(struct ow_bytes name);
 
@@ -77,6 +79,8 @@ int ow_postgres_open(const struct ow_postgres_options *options, struct ow_store 
                      struct ow_error *err) OW_MUST_CHECK;
 /* The store's, until close; nothing may be running on it. */
 struct pg_conn *ow_postgres_connection(struct ow_store *store);
+/* What messages call it; the store's. */
+const char *ow_postgres_shown(struct ow_store *store);
 
 /* --- what is in the database (postgres_init.c) --------------------------------------------------------- */
 
@@ -103,8 +107,8 @@ void ow_postgres_init_report_done(struct ow_postgres_init_report *report);
    made; `missing` then holds the whole SQL. OW_EUNSUPPORTED: the server is too old for `outbox`. */
 int ow_postgres_init(struct ow_store *store, enum ow_postgres_outbox outbox, struct ow_postgres_init_report *report,
                      struct ow_error *err) OW_MUST_CHECK;
-/* The SQL of all of it, runnable by psql. */
-void ow_postgres_init_print(enum ow_postgres_outbox outbox, struct ow_buf *to);
+/* The SQL of all of it, runnable by psql in that database. */
+void ow_postgres_init_print(enum ow_postgres_outbox outbox, const char *database, struct ow_buf *to);
 /* --- how the outbox table is laid out (postgres_layout.c) ---------------------------------------------- */
 
 /* A trigger that wakes relays by polling with NOTIFY, at most once in `interval_ms`; 0: none. *ret_changed: it was

@@ -31,6 +31,12 @@ struct pg_conn *ow_postgres_connection(struct ow_store *store)
     return NULL;
 }
 
+const char *ow_postgres_shown(struct ow_store *store)
+{
+    (void)store;
+    return "";
+}
+
 void ow_postgres_init_report_done(struct ow_postgres_init_report *report)
 {
     (void)report;
@@ -43,9 +49,15 @@ int ow_postgres_init(struct ow_store *store, enum ow_postgres_outbox outbox, str
     return refuse(err);
 }
 
-void ow_postgres_init_print(enum ow_postgres_outbox outbox, struct ow_buf *to)
+void ow_postgres_init_print(enum ow_postgres_outbox outbox, const char *database, struct ow_buf *to)
 {
-    (void)outbox, (void)to;
+    (void)outbox, (void)database, (void)to;
+}
+
+int ow_postgres_database_of(const char *url, struct ow_buf *to, struct ow_error *err)
+{
+    (void)url, (void)to;
+    return refuse(err);
 }
 
 int ow_postgres_set_notify(struct ow_store *store, int64_t interval_ms, bool *ret_changed, struct ow_error *err)

@@ -72,11 +72,14 @@ struct target {
 static struct target target_of(const PQconninfoOption *given, const PQconninfoOption *defaults)
 {
     const char *address = value_of(given, defaults, "hostaddr"), *host = value_of(given, defaults, "host");
-    const char *said = value_of(given, NULL, "sslmode");
+    const char *said = value_of(given, NULL, "sslmode"), *from_file = value_of(NULL, defaults, "sslmode");
     if (!said && getenv("PGSSLMODE"))
         said = getenv("PGSSLMODE");
-    /* A service file may name any host. */
-    bool is_open = !value_of(given, defaults, "service");
+    /* What PGSERVICE names is among the defaults, and prefer is what libpq itself would do. */
+    if (!said && getenv("PGSERVICE") && from_file && strcmp(from_file, "prefer") != 0)
+        said = from_file;
+    /* A service that the URL names may have any host. */
+    bool is_open = !value_of(given, NULL, "service");
     return (struct target){.is_local = is_open && are_all_this_machine(address ? address : host), .sslmode = said};
 }
 
@@ -159,6 +162,17 @@ int ow_postgres_check_url(const char *url, struct ow_buf *ret_shown, struct ow_e
         return r;
     show(url, given, ret_shown);
     return ow_buf_check(ret_shown, err);
+}
+
+int ow_postgres_database_of(const char *url, struct ow_buf *to, struct ow_error *err)
+{
+    OW_CLEANUP(free_options) PQconninfoOption *given = PQconninfoParse(url, NULL);
+    OW_CLEANUP(free_options) PQconninfoOption *defaults = PQconndefaults();
+    const char *name = value_of(given, defaults, "dbname");
+    name = name ? name : value_of(given, defaults, "user"); /* as libpq has it */
+    ow_buf_add_text(to, name ? name : "");
+    ow_buf_add_char(to, '\0');
+    return ow_buf_check(to, err);
 }
 
 /* --- errors ------------------------------------------------------------------------------------------- */

@@ -199,11 +199,6 @@ static int write_mode(struct ow_store *store, const char *mode, struct ow_error 
     return r;
 }
 
-static const char *shown_of(PGconn *conn)
-{
-    return PQdb(conn);
-}
-
 /* The slot comes first: a message that is written before its slot exists is never seen. */
 static int make_mode(struct ow_store *store, enum ow_postgres_outbox outbox, struct ow_postgres_init_report *report,
                      struct ow_error *err)
@@ -218,7 +213,7 @@ static int make_mode(struct ow_store *store, enum ow_postgres_outbox outbox, str
     if (outbox == OW_POSTGRES_MESSAGE) {
         char slot[OW_POSTGRES_NAME_SIZE];
         ow_postgres_slot_name(PQdb(conn), "message", slot);
-        r = ow_postgres_ensure_slot(conn, shown_of(conn), slot, &report->made_slot, err);
+        r = ow_postgres_ensure_slot(conn, ow_postgres_shown(store), slot, &report->made_slot, err);
         if (r < 0)
             return r;
         report->has_changed |= report->made_slot;
@@ -254,7 +249,7 @@ int ow_postgres_init(struct ow_store *store, enum ow_postgres_outbox outbox, str
             PQserverVersion(conn) / 10000);
     int r = make_tables(store, report, err);
     if (r == OW_EDENIED)
-        ow_postgres_init_print(outbox, &report->missing);
+        ow_postgres_init_print(outbox, PQdb(conn), &report->missing);
     /* Before the slot: what is decoded looks for the publication as the catalog was at that point of the log. */
     if (r == 0)
         r = make_publication(store, report, err);
@@ -288,20 +283,35 @@ int ow_postgres_ensure(struct ow_store *store, struct ow_error *err)
     return r;
 }
 
-void ow_postgres_init_print(enum ow_postgres_outbox outbox, struct ow_buf *to)
+/* Its name has the name of the database in it. */
+static void print_slot(const char *database, struct ow_buf *to)
+{
+    char slot[OW_POSTGRES_NAME_SIZE];
+    ow_postgres_slot_name(database, "message", slot);
+    ow_buf_printf(
+        to,
+        "\n-- The slot comes before the first message, and after the publication, which is looked for as it was at\n"
+        "-- that point of the log. From PostgreSQL 17 on it goes along with a failover.\n"
+        "DO $$\nBEGIN\n"
+        "    IF current_setting('server_version_num')::int >= 170000 THEN\n"
+        "        PERFORM pg_create_logical_replication_slot('%1$s', 'pgoutput', false, false, true);\n"
+        "    ELSE\n"
+        "        PERFORM pg_create_logical_replication_slot('%1$s', 'pgoutput');\n"
+        "    END IF;\nEND\n$$;\n",
+        slot);
+}
+
+void ow_postgres_init_print(enum ow_postgres_outbox outbox, const char *database, struct ow_buf *to)
 {
     bool is_message = outbox == OW_POSTGRES_MESSAGE;
     ow_buf_add_text(to, "-- Run it with psql -v ON_ERROR_STOP=1, as a role that may create schemas and roles.\n");
     ow_schema_print(&ow_schema_outbox_postgres, to);
+    ow_buf_printf(to, "\n%s", ow_sql_pg_init_create_publication);
     if (is_message)
-        ow_buf_add_text(to,
-                        "\n-- The slot comes before the first message. Its name has the name of the database in it.\n"
-                        "SELECT pg_create_logical_replication_slot('onewrite_' || current_database() || '_message', "
-                        "'pgoutput');\n");
+        print_slot(database, to);
     ow_buf_printf(to,
                   "\n%s\n%s\nINSERT INTO onewrite.meta (name, value) VALUES ('outbox', '%s')\n"
-                  "ON CONFLICT (name) DO UPDATE SET value = excluded.value;\n\n%s\n%s\n%s",
+                  "ON CONFLICT (name) DO UPDATE SET value = excluded.value;\n\n%s\n%s",
                   is_message ? ow_sql_pg_init_publish_message : ow_sql_pg_init_publish_table, ow_sql_pg_init_make_uuid,
-                  is_message ? "message" : "table", ow_sql_pg_init_create_roles, ow_sql_pg_init_grant,
-                  ow_sql_pg_init_create_publication);
+                  is_message ? "message" : "table", ow_sql_pg_init_create_roles, ow_sql_pg_init_grant);
 }

@@ -9,7 +9,8 @@
  *
  *     kafka_publisher --record SERVERS TOPIC SOURCE
  *
- * prints the position of SOURCE ("none"), and that again after 7/3 and then 9 were recorded, without transactions.
+ * prints the position of SOURCE ("none"), and that again after 7/3 and then 9 were recorded, without transactions,
+ * after somebody who was stopped meanwhile has put 8 in one of the places, and after all of it was forgotten.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -26,6 +27,7 @@ struct publisher {
     uint64_t last, each, large;
     int pause_ms;
     uint64_t done; /* all up to here has its verdict */
+    bool has_position;
     bool is_refused[TOKENS_MAX];
 };
 
@@ -90,7 +92,7 @@ static int open_at_position(struct publisher *p, struct ow_error *err)
     int r = p->broker->ops->open(p->broker, err);
     if (r == 0)
         r = p->broker->ops->last_position(p->broker, p->source, &position, err);
-    if (r == 1 && position.major > p->done)
+    if (r > 0 && position.major > p->done)
         p->done = position.major;
     return r < 0 ? r : 0;
 }
@@ -125,29 +127,56 @@ static int print_position(struct publisher *p, struct ow_error *err)
     if (r == 0)
         r = p->broker->ops->last_position(p->broker, p->source, &position, err);
     if (r >= 0)
-        (void)puts(r == 1 ? ow_position_format(position, text) : "none");
+        (void)puts(ow_position_is_zero(position) ? "none" : ow_position_format(position, text));
+    p->has_position = r > 0;
     return r < 0 ? r : 0;
+}
+
+static int record_in(struct publisher *p, struct ow_position position, uint32_t first, struct ow_error *err)
+{
+    int r = 0;
+    for (uint32_t place = first; r == 0 && place < OW_RECORD_PLACES; place++)
+        r = p->broker->ops->record_position(p->broker, p->source, position, place, err);
+    return r;
+}
+
+static int record_beside_message(struct publisher *p, uint64_t number, struct ow_position position,
+                                 struct ow_error *err)
+{
+    struct ow_receipt receipt;
+    int r = send_number(p, number, err);
+    while (r == 0 && (r = p->broker->ops->step(p->broker, &receipt, 1, err)) == 0)
+        sleep_until(p->broker, ow_clock_monotonic_ms() + 1000);
+    return r == 1 ? record_in(p, position, 0, err) : r;
+}
+
+static int reopen(struct publisher *p, struct ow_error *err)
+{
+    p->broker->ops->close(p->broker);
+    return print_position(p, err);
 }
 
 static int record(struct publisher *p, struct ow_error *err)
 {
-    struct ow_receipt receipt;
-    const struct ow_position positions[] = {{7, 3}, {9, 0}};
+    const struct ow_position first = {7, 3}, second = {9, 0}, old = {8, 0};
     int r = print_position(p, err);
-    for (int i = 0; r == 0 && i < 2; i++) {
-        bool has_place = i > 0;
-        if (!has_place && p->broker->ops->record_position(p->broker, p->source, positions[i], err) != OW_EAGAIN)
-            return ow_error_set(err, OW_EINTERNAL, "recorded beside no topic");
-        r = send_number(p, (uint64_t)i + 1, err);
-        while (r == 0 && (r = p->broker->ops->step(p->broker, &receipt, 1, err)) == 0)
-            sleep_until(p->broker, ow_clock_monotonic_ms() + 1000);
-        if (r == 1)
-            r = p->broker->ops->record_position(p->broker, p->source, positions[i], err);
-        p->broker->ops->close(p->broker);
-        if (r == 0)
-            r = print_position(p, err);
-    }
-    return r;
+    if (r == 0 && !p->has_position && record_in(p, first, 0, err) != OW_EAGAIN)
+        return ow_error_set(err, OW_EINTERNAL, "recorded beside no topic");
+    if (r == 0)
+        r = record_beside_message(p, 1, first, err);
+    if (r == 0)
+        r = reopen(p, err);
+    if (r == 0)
+        r = record_beside_message(p, 2, second, err);
+    if (r == 0)
+        r = reopen(p, err);
+    if (r == 0)
+        r = record_in(p, old, OW_RECORD_PLACES - 1, err);
+    if (r == 0)
+        r = reopen(p, err);
+    if (r == 0)
+        r = p->broker->ops->forget_position(p->broker, p->source, err);
+    return r == 0 ? reopen(p, err) : r;
 }
 
 int main(int count, char **arguments)

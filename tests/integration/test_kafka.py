@@ -309,7 +309,7 @@ def test_nobody_there(run, shop):
 
 
 def test_exactly_once_is_not_for_polling(run, kafka, shop, tmp_path):
-    said = run("relay", "--exactly-once", "sqlite:shop.db", url(kafka), status=1).stderr
+    said = run("relay", "--exactly-once", "sqlite:shop.db", url(kafka), status=2).stderr
     assert said.count("\n") == 1 and "by log" in said
     assert "by log" in run("validate", configuration(tmp_path, kafka.bootstrap, "t", ", delivery: exactly_once"), status=78).stderr
 
@@ -359,8 +359,20 @@ def test_a_transaction_with_one_that_is_too_large(publisher, kafka, topic):
 
 
 def test_positions_without_transactions(publisher, kafka, topic):
-    """record_position(): what was recorded last comes back, also from another process."""
+    """record_position(): what was recorded last comes back, also from another process, and where somebody who had been stopped puts an
+    older one in one of its places; forgotten, it is gone from all of them."""
     kafka.create(topic, partitions=1)
     done = subprocess.run([publisher, "--record", kafka.bootstrap, topic, topic], capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stderr
-    assert done.stdout.splitlines() == ["none", "7/3", "9"]
+    assert done.stdout.splitlines() == ["none", "7/3", "9", "9", "none"]
+
+
+def test_positions_of_a_transaction_are_forgotten_beside_every_topic(publisher, kafka, topic):
+    """A group has a position beside each topic that a transaction began with."""
+    for name in (topic, topic + "-other"):
+        kafka.create(name, partitions=1)
+    for name, last in ((topic + "-other", "5"), (topic, "6")):
+        subprocess.run([publisher, kafka.bootstrap, name, topic, last, "5"], check=True, timeout=60, stdout=subprocess.DEVNULL)
+    done = subprocess.run([publisher, "--record", kafka.bootstrap, topic, topic], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines() == ["6", "7/3", "9", "9", "none"]

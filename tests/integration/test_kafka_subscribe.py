@@ -108,6 +108,16 @@ def test_a_topic_that_is_not_there(run, start, kafka, topic, tmp_path):
     assert (tmp_path / "err").read_text().count("\n") == 1
 
 
+def test_a_topic_that_was_just_made(run, kafka, topic):
+    """Its partitions are known before all of them have their leader."""
+    for n in range(3):
+        name = f"{topic}.{n}"
+        kafka.create(name, partitions=100)
+        admin = kafka.admin()
+        wait_for(lambda name=name: len(admin.list_topics(name, timeout=10).topics[name].partitions) == 100, "the topic to be known")
+        assert run("tail", url(kafka), "--topic", name, "--until-end").stdout == ""
+
+
 def test_killed_and_replaced(start, kafka, topic, produce, tmp_path):
     """A member that is killed is replaced after its session; nothing is lost, little comes twice."""
     kafka.create(topic, partitions=4)

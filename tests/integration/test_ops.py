@@ -417,6 +417,14 @@ def test_relays_share_partitions(run, start, partitioned, pg_database, onewrite_
     assert verdict[:3] == (0, 0, 0) and verdict.duplicates <= 6 * 50, verdict
 
 
+def test_not_into_partitions_below_a_slot(run, pg_database):
+    run("relay", "--until-end", pg_database.url, "stdout:")
+    said = run("init", "--outbox", "partitioned", pg_database.url, status=1).stderr.splitlines()[-1]
+    assert said.count(pg_database.url) == 1 and "drop it first (onewrite drop)" in said and "tried again" not in said
+    run("drop", pg_database.url)
+    assert "partitions of" in run("init", "--outbox", "partitioned", pg_database.url).stderr
+
+
 def test_an_outbox_becomes_partitioned(run, shop, pg_database, pg_server):
     shop.place(orders=3)
     query(shop.db, "UPDATE onewrite.outbox SET accepted_at = now() WHERE seq = 1")

@@ -9,7 +9,7 @@ import subprocess
 import pytest
 from conftest import wait_for
 from oracle import records_of
-from postgres import PgShop, pg_database, pg_server, query  # noqa: F401 (fixtures)
+from postgres import PgShop, is_dropped, pg_database, pg_server, query  # noqa: F401 (fixtures)
 
 psycopg2 = pytest.importorskip("psycopg2", reason="psycopg2 is not installed (package python3-psycopg2)")
 
@@ -45,6 +45,28 @@ def test_the_printed_sql_does_the_same(run, pg_server, pg_database, tmp_path):
                           capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert "nothing to do" in run("init", pg_database.url).stderr
+
+
+def test_the_printed_sql_of_the_outbox_without_a_table(run, pg_server, tmp_path):
+    """Its slot is the one that a relay looks for, and can be read: the publication is there before it."""
+    admin = pg_server.connect()
+    query(admin, 'CREATE DATABASE "My-shop"')
+    url = pg_server.url("My-shop")
+    try:
+        (tmp_path / "init.sql").write_text(run("init", "--outbox", "message", "--print", url).stdout)
+        done = subprocess.run(["psql", "-qX", "-v", "ON_ERROR_STOP=1", "-f", tmp_path / "init.sql", url], capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        assert "nothing to do" in run("init", "--outbox", "message", url).stderr
+        db = pg_server.connect("My-shop")
+        query(db, "SELECT onewrite.publish('order', 'k', 'T', 'x', id => 'first')")
+        db.close()
+        run("relay", "--by", "message", "--until-end", url, "file:events.jsonl")
+        assert [record["id"] for record in records_of((tmp_path / "events.jsonl").read_text())] == ["first"]
+        slots = query(admin, "SELECT coalesce(to_jsonb(s) ->> 'failover', 'true') FROM pg_replication_slots s WHERE database = 'My-shop'")
+        assert slots == [("true",)]
+    finally:
+        wait_for(lambda: is_dropped(admin, '"My-shop"'), "the database to be given up")
+        admin.close()
 
 
 @pytest.fixture

@@ -495,7 +495,10 @@ def test_by_message_in_large_transactions(run, pg_database, tmp_path):
 
 def test_what_cannot_be(run, pg_database):
     url = pg_database.url
-    assert "cannot name a slot" in run("relay", "--slot", "Bad-Name", url, "stdout:", status=1).stderr
+    assert "cannot name a slot" in run("relay", "--slot", "Bad-Name", url, "stdout:", status=2).stderr
+    assert "cannot name a slot" in run("relay", "--slot", "", url, "stdout:", status=2).stderr
+    assert "write it as schema.table" in run("relay", "--outbox", "a.b.c", url, "stdout:", status=2).stderr
+    assert "--topic: it is empty" in run("relay", "--topic", "", url, "stdout:", status=2).stderr
     assert "no table public.none" in run("relay", "--outbox", "none", url, "stdout:", status=69).stderr
     assert "no log to read" in run("relay", "--by", "log", "sqlite:x.db", "stdout:", status=2).stderr
     assert "is for a source that is read by log" in run("relay", "--by", "polling", "--slot", "x", url, "stdout:", status=2).stderr

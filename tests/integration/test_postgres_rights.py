@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A role that may not: the relay by log says, in one line, everything that a DBA has to run; that is run, and it works."""
+"""A role that may not: the relay says, in one line, everything that a DBA has to run; that is run, and it works."""
 
 import itertools
 
 import pytest
 from oracle import records_of
-from postgres import INSERT, new_server, pg_database, pg_server, query  # noqa: F401
+from postgres import INSERT, Database, new_server, pg_database, pg_server, query  # noqa: F401
 
 numbers = itertools.count()
 SAYS = "a DBA may run, in this database: "
@@ -75,10 +75,36 @@ def test_by_message(run, pg_database, role, tmp_path):  # noqa: F811
     assert ids(tmp_path) == ["a"]
 
 
+def test_by_polling(run, pg_database, role, tmp_path):  # noqa: F811
+    run("init", pg_database.url)
+    pg_database.query(INSERT, "a", "k", "{}")
+    assert run_what_it_says(run, pg_database, role, "--by", "polling") == f'GRANT onewrite_relay TO "{role}"'
+    assert ids(tmp_path) == ["a"]
+
+
+def test_by_polling_where_there_are_no_roles(run, tmp_path):
+    """The tables were made by a relay that may make no roles."""
+    server = new_server()
+    try:
+        admin = server.connect()
+        query(admin, "CREATE ROLE maker LOGIN REPLICATION; CREATE ROLE \"Other\" LOGIN; GRANT CREATE ON DATABASE postgres TO maker")
+        run("relay", "--until-end", server.url("postgres", "maker"), "file:events.jsonl")
+        query(admin, INSERT, "a", "k", "{}")
+        database = Database(server, "postgres")
+        run_what_it_says(run, database, "Other", "--by", "polling")
+        assert ids(tmp_path) == ["a"]
+        database.db.close()
+        admin.close()
+    finally:
+        server.remove()
+
+
 def test_wal_level(run):
     server = new_server(wal_level="replica")
     try:
         said = run("relay", server.url("postgres"), "stdout:", status=1).stderr
         assert "ALTER SYSTEM SET wal_level = logical" in said and "restarts the server" in said and "--by polling" in said
+        said = run("init", "--outbox", "message", server.url("postgres"), status=1).stderr
+        assert said.startswith(f"onewrite: {server.url('postgres')}: wal_level is not logical; a DBA may run: ALTER SYSTEM")
     finally:
         server.remove()

@@ -427,7 +427,7 @@ static int log_confirm(struct ow_source *base, const struct ow_position *positio
         sim_check_position(w, position);
         if (ow_position_compare(position, w->log.record) < 0)
             sim_fail(w, "the source's own record goes back");
-        w->log.record = w->log.best = position;
+        w->log.record = position;
         w->log.gap_is_due &= position.major < w->log.slot;
         sim_happened(SIM_SELF_RECORD);
     }

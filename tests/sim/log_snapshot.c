@@ -213,8 +213,7 @@ bool sim_snapshot_repeats(const struct sim_world *w, const struct sim_message *m
     if (!sim_snapshot_is_due(w))
         return false;
     read_past(w->log.mark, &past);
-    /* Where somebody has put an older position over it, what was there before counts, as in a log. */
-    bool is_through = ow_pg_past_settle(&past, w->log.best) == OW_PG_PAST_THROUGH;
+    bool is_through = ow_pg_past_settle(&past, sim_log_record(w)) == OW_PG_PAST_THROUGH;
     *ret = !m->is_gone && (m->is_in_source || !w->options.prunes) && !was_published(w, &past, m);
     ow_pg_past_done(&past);
     return !is_through;

@@ -62,6 +62,7 @@ void sim_node_start(struct sim_node *node)
                                                  .jitter = 0.2};
     options.retry.elapsed_max_ms = w->options.elapsed_max_ms;
     options.parks = w->options.parks;
+    options.refresh_ms = w->options.refresh_ms;
     options.world = (struct ow_world){now_ms, dice, node};
     options.listener = listen;
     options.listener_context = node;

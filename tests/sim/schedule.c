@@ -68,6 +68,7 @@ static void roll_options(struct sim_world *w)
     o->tamper = o->is_log ? rate(w, 30) : 0;
     o->has_snapshot = o->is_log && w->seed % 4 == 0;
     o->prunes = w->seed / 4 % 2;
+    o->refresh_ms = w->seed / 8 % 3 == 0 ? 200 : 1 << 30;
     o->parks &= !o->has_snapshot;
 }
 

@@ -84,6 +84,7 @@ enum sim_kind {
     X(NOWHERE, "a broker had nowhere to record a position")                               \
     X(LOST_RECORD, "the answer to a recorded position was lost")                          \
     X(OLD_RECORD, "a relay that was followed put an older position on record")            \
+    X(REFRESH, "a position was recorded once more")                                       \
     X(SELF_RECORD, "a source recorded its own position")                                  \
     X(IDLE_POSITION, "a position without a message was confirmed")                        \
     X(TOLD, "a server was told what it may forget")                                       \
@@ -134,7 +135,8 @@ struct sim_options {
     bool has_snapshot, prunes; /* the slot is made by the relay; the table loses what is confirmed */
     uint32_t nodes, messages, keys, window_count, capacity, fault_events, attempts_max;
     size_t window_bytes;
-    uint32_t barren;       /* so many messages of a log cannot be sent, before one can */
+    uint32_t barren; /* so many messages of a log cannot be sent, before one can */
+    int64_t refresh_ms;
     uint32_t reconnect_ms; /* how long a side that failed is left alone at first */
     bool uses_start, ends_at_end, has_long_memory, parks;
     int64_t elapsed_max_ms;
@@ -256,8 +258,9 @@ struct sim_bus {
     struct sim_copy copies[SIM_COPIES_MAX]; /* in the order of sending */
     uint32_t copy_count;
     bool has_position;
-    struct ow_position position;      /* on record */
-    uint64_t since, mark, mark_count; /* what it remembers of what it accepted, as the journal does */
+    struct ow_position places[OW_RECORD_PLACES]; /* with transactions the first alone */
+    struct ow_position position;                 /* on record: the furthest of these */
+    uint64_t since, mark, mark_count;            /* what it remembers of what it accepted, as the journal does */
 };
 
 enum sim_wal_kind { SIM_WAL_ROW, SIM_WAL_BACK, SIM_WAL_COMMIT, SIM_WAL_ABORT, SIM_WAL_NOISE };
@@ -284,7 +287,7 @@ struct sim_log {
     int64_t ghost_until_ms;
     uint64_t slot, durable_slot; /* what is confirmed; what of it is on disk */
     struct ow_position record;   /* in the database, where the broker keeps none */
-    struct ow_position best;     /* the highest that was ever on record, wherever it is */
+    uint64_t first;              /* what was confirmed while nothing was on record */
     bool gap_is_due;
     bool has_slot;
     char mark[SIM_MARK_SIZE];      /* in the database: how far the snapshot is */
@@ -437,7 +440,8 @@ int sim_txn_commit(struct ow_broker *base, const char *source, struct ow_positio
 void sim_txn_abort(struct ow_broker *base);
 int sim_last_position(struct ow_broker *base, const char *source, struct ow_position *ret, struct ow_error *err);
 int sim_was_accepted(struct ow_broker *base, const char *source, const struct ow_message *view, struct ow_error *err);
-int sim_record_position(struct ow_broker *base, const char *source, struct ow_position position, struct ow_error *err);
+int sim_record_position(struct ow_broker *base, const char *source, struct ow_position position, uint32_t place,
+                        struct ow_error *err);
 /* Whether this copy gets a verdict by itself: 1; 0: it is sent; OW_EAGAIN: not in this transaction. */
 int sim_txn_judge(struct sim_broker *broker, struct sim_copy *copy, struct ow_error *err);
 

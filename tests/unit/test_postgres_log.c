@@ -199,8 +199,8 @@ static void test_rows(void **state)
     struct ow_bytes values[] = {
         OW_BYTES("\\x00ff"), OW_BYTES("i"), OW_BYTES("order"), OW_NULL_BYTES,
         OW_BYTES("7"),       OW_BYTES("T"), OW_BYTES("42"),    OW_BYTES("2000-01-01 00:00:00.001+00")};
-    assert_int_equal(ow_pg_rows_init(&rows, "a.b.c", NULL), OW_EINVALID);
-    assert_int_equal(ow_pg_rows_init(&rows, ".b", NULL), OW_EINVALID);
+    assert_int_equal(ow_pg_rows_init(&rows, "a.b.c", NULL), OW_EUSAGE);
+    assert_int_equal(ow_pg_rows_init(&rows, ".b", NULL), OW_EUSAGE);
     assert_int_equal(ow_pg_rows_init(&rows, "outbox", NULL), 0);
     assert_string_equal(rows.outboxes[0].schema, "public");
     ow_pg_layout_init(&layout);

@@ -13,6 +13,7 @@ void ow_relay_options_default(struct ow_relay_options *options)
         .window = ow_window_limits_default,
         .retry = ow_retry_policy_default,
         .reconnect = {.initial_ms = 100, .max_ms = 5000, .multiplier = 2, .jitter = 0.2},
+        .refresh_ms = 24 * 60 * 60 * 1000,
         .world = ow_world_real,
     };
 }
@@ -201,7 +202,7 @@ static void say_what_to_wait_for(struct ow_relay *relay, struct ow_wait *wait)
 {
     int64_t now = ow_relay_now_ms(relay);
     bool may_read_now = may_read(relay) && now >= relay->source_due_ms;
-    if (!relay->source_is_open || now < relay->source_due_ms)
+    if (!relay->source_is_open || now < relay->source_due_ms || (relay->broker_is_open && !relay->is_resumed))
         ow_wait_until(wait, relay->source_due_ms);
     if (relay->confirming_count > 0 && ow_relay_gathers(relay) && ow_relay_may_confirm(relay))
         ow_wait_until(wait,

@@ -66,6 +66,7 @@ struct ow_relay_options {
     struct ow_retry_policy retry;     /* for messages */
     struct ow_retry_policy reconnect; /* for source and broker; it has no end */
     bool parks;                       /* what follows a dead letter of its key is set aside behind it */
+    int64_t refresh_ms;               /* what a broker has on record is recorded anew after that long; default a day */
     bool ends_at_end;                 /* ow_relay_is_idle() is waited for: nothing is put off */
     struct ow_world world;
     ow_relay_listener *listener;     /* may be NULL */
@@ -98,6 +99,7 @@ struct ow_relay {
     struct ow_position known;                  /* the broker's last position when it was opened; zero: none */
     struct ow_position stored;                 /* its last position now */
     struct ow_position offered;                /* what it was given last to be recorded; it may have done that */
+    bool is_uneven;                            /* what is stored is not in all of its places */
     struct ow_position newest;            /* the newest position that was admitted since the source was opened first */
     uint64_t dropped_first, dropped_last; /* tokens: of this transaction, settled when it is committed; 0: none */
     bool is_rereading;                    /* the source was opened again: what is still here comes once more */
@@ -107,6 +109,7 @@ struct ow_relay {
     struct ow_position *confirming; /* left the window and not confirmed yet; rising */
     uint32_t confirming_count;
     struct ow_error tend_failure; /* while a call of the broker waited */
+    int64_t refresh_due_ms;       /* of what is on record */
     int64_t confirm_due_ms;       /* of a log: fewer than half a window wait for that */
     int64_t held_ms;              /* when it was known last that no other relay has the source */
 };

@@ -25,8 +25,8 @@ bool ow_relay_may_confirm(const struct ow_relay *relay)
            (relay->broker_is_open || !relay->source->is_recorded);
 }
 
-/* Who was stopped since the step began, and followed by another relay, would put its position over that one's.
-   1: it was not; 0: not now; < 0. */
+/* Who was stopped since the step began, and followed by another relay, has nothing to record any more. 1: it was not;
+ * 0: not now; < 0. */
 static int is_still_held(struct ow_relay *relay, struct ow_error *err)
 {
     if (ow_relay_now_ms(relay) - relay->held_ms < STOOD_STILL_MS)
@@ -35,48 +35,111 @@ static int is_still_held(struct ow_relay *relay, struct ow_error *err)
     return r < 0 ? ow_relay_source_failed(relay, err) : 1;
 }
 
-/* 1: on record, or nobody but the source records it; 0: not now; < 0: the broker failed. */
+/* What was set aside alone leaves nothing to hang a position on. As long as nothing is on record, there is nothing that
+   the source could get ahead of. */
+static int found_nowhere(struct ow_relay *relay)
+{
+    relay->confirm_due_ms = ow_relay_now_ms(relay) + RECORD_BROKER_MS;
+    return ow_position_is_zero(relay->stored) || OW_MUTANT(NOWHERE_IS_RECORDED);
+}
+
+static int record_in_places(struct ow_relay *relay, struct ow_position position, struct ow_error *err)
+{
+    const struct ow_broker_ops *ops = relay->broker->ops;
+    for (uint32_t place = 0; place < OW_RECORD_PLACES; place++) {
+        if (place > 0 && OW_MUTANT(ONE_PLACE))
+            return 1;
+        int r = place > 0 ? ow_relay_check_hold(relay, err) : 0;
+        if (r < 0)
+            return ow_relay_source_failed(relay, err);
+        r = ops->record_position(relay->broker, relay->identity.data, position, place, err);
+        if (r == OW_EAGAIN)
+            return found_nowhere(relay);
+        relay->offered = position;
+        if (r < 0)
+            return ow_relay_broker_failed(relay, err);
+    }
+    relay->stored = position;
+    relay->is_uneven = false;
+    return 1;
+}
+
+static int record_in_transaction(struct ow_relay *relay, struct ow_position position, struct ow_error *err)
+{
+    const struct ow_broker_ops *ops = relay->broker->ops;
+    int r = ops->txn_begin(relay->broker, err);
+    if (r == 0)
+        r = ops->txn_commit(relay->broker, relay->identity.data, position, err);
+    if (r < 0)
+        return ow_relay_broker_failed(relay, err);
+    if (r == 0) /* else nowhere: there is nothing on record that the source could get ahead of */
+        relay->stored = position;
+    return 1;
+}
+
+static int put_on_record(struct ow_relay *relay, struct ow_position position, struct ow_error *err)
+{
+    relay->refresh_due_ms = ow_relay_now_ms(relay) + relay->options.refresh_ms;
+    return relay->broker->ops->has_transactions ? record_in_transaction(relay, position, err)
+                                                : record_in_places(relay, position, err);
+}
+
+/* 1: on record, or nobody but the source records it; 0: not now; < 0. */
 static int record(struct ow_relay *relay, struct ow_position position, struct ow_error *err)
 {
-    struct ow_broker *broker = relay->broker;
-    int r = 0;
+    bool has_transactions = relay->broker->ops->has_transactions;
     if (!relay->source->is_recorded)
         return 1;
     if (!relay->broker_is_open)
         return 0;
-    if (OW_MUTANT(DROP_UNRECORDED) && broker->ops->has_transactions)
-        return 1;
-    if (OW_MUTANT(CONFIRM_UNRECORDED) && !broker->ops->has_transactions)
+    if (has_transactions ? OW_MUTANT(DROP_UNRECORDED) : OW_MUTANT(CONFIRM_UNRECORDED))
         return 1;
     /* Never back: whoever had the source meanwhile may be further, and so may what the source has forgotten. */
     if (ow_position_compare(position, relay->stored) <= 0 && !OW_MUTANT(RECORD_BACK))
+        position = relay->stored;
+    bool is_there = ow_position_compare(position, relay->stored) == 0 && (!relay->is_uneven || OW_MUTANT(UNEVEN));
+    return is_there ? 1 : put_on_record(relay, position, err);
+}
+
+int ow_relay_level(struct ow_relay *relay, struct ow_error *err)
+{
+    if (!relay->is_uneven || OW_MUTANT(UNEVEN))
         return 1;
-    relay->offered = position;
-    if (!broker->ops->has_transactions)
-        r = broker->ops->record_position(broker, relay->identity.data, position, err);
-    else {
-        r = broker->ops->txn_begin(broker, err);
-        if (r == 0)
-            r = broker->ops->txn_commit(broker, relay->identity.data, position, err);
-    }
+    int r = put_on_record(relay, relay->stored, err);
+    if (r == 0 && relay->broker_is_open && relay->source_due_ms <= ow_relay_now_ms(relay)) /* nowhere, for now */
+        relay->source_due_ms = ow_relay_now_ms(relay) + RECORD_BROKER_MS;
+    return r;
+}
+
+/* Where nothing happens for long a broker forgets what was recorded. */
+static int refresh(struct ow_relay *relay, struct ow_error *err)
+{
+    bool is_further = ow_position_compare(relay->offered, relay->stored) > 0; /* in one place, perhaps */
+    if (!relay->source->is_recorded || !ow_relay_may_confirm(relay) || relay->txn_is_open || is_further ||
+        ow_position_is_zero(relay->stored) || ow_relay_now_ms(relay) < relay->refresh_due_ms)
+        return 0;
+    int r = is_still_held(relay, err);
     if (r == 1)
-        return 1; /* nowhere to keep it: there is nothing on record that the source could get ahead of */
-    if (r == 0)
-        relay->stored = position;
-    return r == 0 ? 1 : r;
+        r = put_on_record(relay, relay->stored, err);
+    return r < 0 ? r : 0;
 }
 
 int ow_relay_forget_record(struct ow_relay *relay, struct ow_error *err)
 {
     static const struct ow_position none;
     struct ow_broker *broker = relay->broker;
+    const char *source = relay->identity.data;
+    int r = 0;
     if (!relay->source->has_gone_back)
         return 0;
-    int r = broker->ops->has_transactions ? broker->ops->txn_begin(broker, err) : 0;
-    if (r == 0)
-        r = broker->ops->has_transactions ? broker->ops->txn_commit(broker, relay->identity.data, none, err)
-                                          : broker->ops->record_position(broker, relay->identity.data, none, err);
-    if (r < 0 && r != OW_EAGAIN) /* it may have nowhere to keep one, and so has none */
+    if (broker->ops->forget_position)
+        r = broker->ops->forget_position(broker, source, err);
+    else {
+        r = broker->ops->txn_begin(broker, err);
+        if (r == 0)
+            r = broker->ops->txn_commit(broker, source, none, err);
+    }
+    if (r < 0)
         return ow_relay_broker_failed(relay, err);
     relay->stored = none;
     relay->source->has_gone_back = false;
@@ -113,14 +176,8 @@ static int confirm_idle(struct ow_relay *relay, struct ow_error *err)
     int r = is_still_held(relay, err);
     if (r == 1)
         r = record(relay, position, err);
-    else if (r < 0)
-        return r;
-    /* A broker that has nowhere to keep it has nothing on record that the log could get ahead of. */
-    if (r == OW_EAGAIN && ow_position_is_zero(relay->stored))
-        r = 1;
-    if (r < 0)
-        return r == OW_EAGAIN ? 0 : ow_relay_broker_failed(relay, err);
-    r = r == 1 ? confirm_these(relay, &position, 1, err) : r;
+    if (r == 1)
+        r = confirm_these(relay, &position, 1, err);
     return r < 0 ? r : 0;
 }
 
@@ -133,19 +190,17 @@ int ow_relay_confirm(struct ow_relay *relay, struct ow_error *err)
         relay->confirming[relay->confirming_count++] = message->position;
         ow_message_free(message);
     }
+    int r = refresh(relay, err);
+    if (r < 0)
+        return r;
     if (!is_time_to_confirm(relay))
         return confirm_idle(relay, err);
-    int r = is_still_held(relay, err);
+    r = is_still_held(relay, err);
+    /* With transactions it is on record, but for what was set aside or dropped at the end. */
+    if (r == 1)
+        r = record(relay, relay->confirming[relay->confirming_count - 1], err);
     if (r <= 0)
         return r;
-    /* With transactions it is on record, but for what was set aside or dropped at the end. */
-    r = record(relay, relay->confirming[relay->confirming_count - 1], err);
-    if (r == OW_EAGAIN) { /* what was set aside alone leaves nothing to hang the position on */
-        relay->confirm_due_ms = ow_relay_now_ms(relay) + RECORD_BROKER_MS;
-        r = ow_position_is_zero(relay->stored) || OW_MUTANT(NOWHERE_IS_RECORDED);
-    }
-    if (r <= 0)
-        return r < 0 ? ow_relay_broker_failed(relay, err) : 0;
     r = confirm_these(relay, relay->confirming, relay->confirming_count, err);
     if (r <= 0)
         return r;

@@ -6,6 +6,7 @@
 enum {
     STANDBY_MS = 200, /* how often one that stands by looks whether it may take over */
     FENCED_MS = 1000, /* how long one that was fenced leaves the source to the other */
+    FRESH_MS = 10000, /* after which the position that was found is recorded anew, where nothing else was until then */
 };
 
 void ow_relay_close_source(struct ow_relay *relay)
@@ -192,8 +193,12 @@ static int open_broker(struct ow_relay *relay, struct ow_error *err)
         ow_relay_close_broker(relay);
         return r;
     }
+    relay->is_uneven = r == 2;
     forget_if_followed(relay);
-    relay->stored = relay->known;
+    relay->stored = relay->offered = relay->known;
+    /* Nobody knows how old it is. */
+    relay->refresh_due_ms = ow_relay_now_ms(relay) +
+                            (relay->options.refresh_ms < FRESH_MS ? relay->options.refresh_ms : FRESH_MS);
     return 0;
 }
 
@@ -257,7 +262,10 @@ int ow_relay_open_both(struct ow_relay *relay, struct ow_error *err)
     if (!relay->is_resumed) {
         if (now < relay->source_due_ms)
             return 0;
-        int r = resume_source(relay, err);
+        int r = ow_relay_level(relay, err);
+        if (r <= 0)
+            return r;
+        r = resume_source(relay, err);
         if (r < 0)
             return ow_relay_source_failed(relay, err);
     }
@@ -276,7 +284,7 @@ int ow_relay_start(struct ow_relay *relay, struct ow_error *err)
     }
     if (r == 0)
         r = open_broker(relay, &first);
-    if (r == 0)
+    if (r == 0 && !relay->is_uneven) /* else the first step does it */
         r = resume_source(relay, &first);
     if (r < 0) { /* it may be called again */
         ow_relay_close_broker(relay);

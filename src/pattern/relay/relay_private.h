@@ -59,6 +59,8 @@ bool ow_relay_gathers(const struct ow_relay *relay);
 /* Whether both sides are there that it takes. */
 bool ow_relay_may_confirm(const struct ow_relay *relay);
 int ow_relay_confirm(struct ow_relay *relay, struct ow_error *err);
+/* Before the source hears what is on record: a place that lacks it is given it. 1: all have it; 0: not now. */
+int ow_relay_level(struct ow_relay *relay, struct ow_error *err);
 /* The source has gone back: what the broker has on record is of another life of it, and counts no more. */
 int ow_relay_forget_record(struct ow_relay *relay, struct ow_error *err);
 
