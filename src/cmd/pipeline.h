@@ -70,7 +70,7 @@ void ow_pipeline_stop(struct ow_pipeline *pipeline);
 /* Any thread: whether the thread has ended. */
 bool ow_pipeline_has_ended(const struct ow_pipeline *pipeline);
 /* Waits for its end; 0, or the error that it ended with. */
-int ow_pipeline_join(struct ow_pipeline *pipeline, struct ow_error *err) OW_MUST_CHECK;
+int ow_pipeline_join(struct ow_pipeline *pipeline, struct ow_error *err);
 /* Stops and joins it if it runs. NULL is allowed. */
 void ow_pipeline_free(struct ow_pipeline *pipeline);
 
