@@ -288,7 +288,7 @@ static int find_time(struct passage *at, struct ow_error *err)
                             "column %s is no timestamp without time zone, or time.precision.mode is connect", name);
     struct ow_dbz_value value;
     int r = ow_dbz_column_value(&at->plan->columns[index], &at->router->arena, at->row->values[index], &value, err);
-    if (r != 0 || value.is_null)
+    if (r != 0 || value.is_null || at->router->options.is_time_of_writing)
         return r;
     at->record->has_time = true;
     at->record->time_ms = is_ms ? value.as.integer : value.as.integer / 1000;
@@ -375,12 +375,11 @@ static int build_envelope(struct passage *at, struct ow_bytes routed, const stru
 
 static int find_value(struct passage *at, struct ow_bytes routed, struct ow_error *err)
 {
-    if (at->is_tombstone)
-        return 0;
     const struct ow_dbz_schema *schema = at->payload_schema;
     struct ow_dbz_value value = at->payload;
+    /* That of a tombstone is not written, but may be the one that names the schema. */
     int r = at->plan->has_envelope ? build_envelope(at, routed, &schema, &value, err) : 0;
-    if (r == 0)
+    if (r == 0 && !at->is_tombstone)
         r = ow_dbz_convert(&at->router->options.value, &at->router->arena, schema, &value, false, &at->record->value,
                            err);
     return r == OW_EINVALID ? ow_error_prefix(err, "value") : r;

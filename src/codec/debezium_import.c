@@ -154,7 +154,8 @@ static int import_router(struct ow_import *in, struct ow_bytes prefix, struct ow
         if (r != 0)
             return r;
     }
-    return 0;
+    /* The Server's sink does not pass it on; Kafka would refuse one in the future. */
+    return in->properties.is_json || !in->to->options.timestamp ? 0 : set(in, "record.time", OW_BYTES("writing"), err);
 }
 
 bool ow_import_next_item(struct ow_bytes *list, struct ow_bytes *ret)

@@ -13,6 +13,7 @@ static const char *const missing[] = {"error", "ignore", NULL};
 static const char *const error_on_missing[] = {"true", "false", NULL};
 static const char *const null_behaviors[] = {"ignore", "optional_bytes", NULL};
 static const char *const array_behaviors[] = {"ignore", "optional_string", NULL};
+static const char *const record_times[] = {"event", "writing", NULL};
 static const char *const namings[] = {"none", "avro", "avro_unicode", NULL};
 static const char *const decimals[] = {"precise", "string", "double", NULL};
 static const char *const times[] = {"adaptive", "adaptive_time_microseconds", "connect", NULL};
@@ -65,6 +66,8 @@ const struct ow_debezium_option ow_debezium_option_table[] = {
     TEXT("table.field.event.key", "aggregateid", event_key, "The column for the record's key."),
     TEXT("table.field.event.payload", "payload", payload, "The column for the record's value."),
     TEXT("table.field.event.timestamp", NULL, timestamp, "The column for the record's time."),
+    FLAG("record.time", "event", is_time_of_writing, record_times,
+         "No option of Debezium: with writing that column is not the record's time, as with Debezium Server."),
     TEXT("table.field.event.schema.version", NULL, schema_version,
          "The column for the version of the value's schema, where there is an envelope."),
     NOTHING("table.field.event.type", "Has no effect, in Debezium neither."),
@@ -281,7 +284,7 @@ void ow_debezium_options_describe(const struct ow_debezium_options *options, str
             ow_buf_printf(to, "%s=%s|", option->name, *text_of(&o, option));
     ow_buf_printf(to, "%d %d %d %d %d %d %d|", o.invalid_operation, o.naming, o.is_missing_ignored, o.has_tombstones,
                   o.expands_json, o.null_is_bytes, o.empty_array_is_strings);
-    ow_buf_printf(to, "%d|", o.marks_deletes);
+    ow_buf_printf(to, "%d %d|", o.marks_deletes, o.is_time_of_writing);
     ow_buf_printf(to, "%d %d %d %d %d %d %d|", o.modes.decimal, o.modes.time, o.modes.binary, o.modes.hstore_is_map,
                   o.modes.interval_is_text, o.modes.has_unknown_types, o.modes.money_digits);
     describe_converter(&o.key, to);

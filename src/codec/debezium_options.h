@@ -41,6 +41,7 @@ struct ow_debezium_options {
     char *topic_prefix;
     char *event_id, *event_key, *payload;
     char *timestamp, *schema_version;          /* NULL: not set */
+    bool is_time_of_writing;                   /* `timestamp` is looked at, and not the record's time */
     char *additional_placement;                /* NULL: none */
     char *message_includes, *message_excludes; /* expressions for prefixes of messages; NULL: none */
     char *unavailable;                         /* what stands for a value that is not in the log */

@@ -223,24 +223,42 @@ int ow_dbz_interval_parse(struct ow_bytes text, struct ow_dbz_interval *ret, str
     return 0;
 }
 
-int64_t ow_dbz_interval_us(const struct ow_dbz_interval *interval)
+/* Java rounds each product; a compiler may not put it together with the sum it is in. */
+static double times(double a, double b)
 {
-    /* 365.25 / 12 = 30.4375 days, or 2629800 seconds; beyond 292 thousand years a number of 64 bits is at its end */
-    int64_t us, more;
-    bool is_over = __builtin_mul_overflow(interval->months, 2629800 * US_PER_SECOND, &us) ||
-                   __builtin_mul_overflow(interval->days, US_PER_DAY, &more) || __builtin_add_overflow(us, more, &us) ||
-                   __builtin_add_overflow(us, interval->us, &us);
-    return is_over ? (interval->months < 0 || interval->days < 0 ? INT64_MIN : INT64_MAX) : us;
+    volatile double product = a * b;
+    return product;
 }
 
-/* Six digits without the zeros at the end, after a point; nothing for 0. */
-static void add_fraction(struct ow_buf *to, int64_t us)
+/* Debezium calculates with floating numbers, and 69359781.1 seconds are 69359781099999 microseconds so. */
+int64_t ow_dbz_interval_us(const struct ow_dbz_interval *interval)
 {
-    if (us == 0)
+    int64_t whole = interval->us / US_PER_SECOND;
+    double seconds = (double)(whole % 60) + (double)(interval->us % US_PER_SECOND) / 1e6;
+    double days = times((double)interval->months, 30.4375) + (double)interval->days; /* 365.25 / 12 */
+    double hours = times(days, 24) + (double)(whole / 3600);
+    double minutes = times(hours, 60) + (double)(whole / 60 % 60);
+    double us = times(times(minutes, 60) + seconds, 1e6);
+    if (us >= 0x1p63 || us < -0x1p63)
+        return us < 0 ? INT64_MIN : INT64_MAX;
+    return (int64_t)us;
+}
+
+/* So many digits without the zeros at the end, after a point; nothing for 0. */
+static void add_fraction(struct ow_buf *to, int digits, int64_t fraction)
+{
+    if (fraction == 0)
         return;
-    ow_buf_printf(to, ".%06lld", (long long)us);
+    ow_buf_printf(to, ".%0*lld", digits, (long long)fraction);
     while (to->size > 0 && to->data[to->size - 1] == '0')
         to->data[--to->size] = '\0';
+}
+
+/* The nanoseconds that nine digits say of a sum of floating numbers: one less where it is below the number meant. */
+static int64_t nanoseconds_of(int64_t seconds, int64_t us)
+{
+    double sum = (double)seconds + (double)us / 1e6, meant = (double)(seconds * US_PER_SECOND + us) / 1e6;
+    return us * 1000 - (sum < meant);
 }
 
 void ow_dbz_interval_text(struct ow_buf *to, const struct ow_dbz_interval *interval)
@@ -253,7 +271,7 @@ void ow_dbz_interval_text(struct ow_buf *to, const struct ow_dbz_interval *inter
     int64_t rest = seconds % 60;
     ow_buf_printf(to, "%s%lld", is_negative && (rest != 0 || fraction != 0) ? "-" : "",
                   (long long)(rest < 0 ? -rest : rest));
-    add_fraction(to, fraction < 0 ? -fraction : fraction);
+    add_fraction(to, 9, nanoseconds_of(rest < 0 ? -rest : rest, fraction < 0 ? -fraction : fraction));
     ow_buf_add_char(to, 'S');
 }
 
@@ -293,7 +311,7 @@ void ow_dbz_time_text(struct ow_buf *to, int64_t us, int32_t offset_s)
     int64_t utc = us - offset_s * US_PER_SECOND;
     utc -= floor_divide(utc, US_PER_DAY) * US_PER_DAY;
     add_clock(to, utc);
-    add_fraction(to, utc % US_PER_SECOND);
+    add_fraction(to, 6, utc % US_PER_SECOND);
     ow_buf_add_char(to, 'Z');
 }
 

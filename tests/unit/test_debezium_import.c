@@ -362,6 +362,23 @@ static void test_heartbeats_are_told(void **state)
     ow_debezium_import_done(&to);
 }
 
+/* Debezium Server's sink does not pass the time of the event on to Kafka; Kafka Connect does. */
+static void test_time_of_the_record(void **state)
+{
+    (void)state;
+    struct ow_debezium_import to;
+    import(ROUTER PLACE "debezium.transforms.outbox.table.field.event.timestamp=at\n", &to);
+    assert_text_has(text_of(&to.yaml), "table.field.event.timestamp: \"at\"\n        record.time: \"writing\"\n");
+    assert_string_equal(text_of(&to.lost), "");
+    ow_debezium_import_done(&to);
+    import("{\"transforms\":\"o\",\"transforms.o.type\":\"io.debezium.transforms.outbox.EventRouter\","
+           "\"transforms.o.table.field.event.timestamp\":\"at\"}",
+           &to);
+    assert_text_has(text_of(&to.yaml), "table.field.event.timestamp: \"at\"\n");
+    assert_null(strstr(text_of(&to.yaml), "record.time"));
+    ow_debezium_import_done(&to);
+}
+
 /* A secret in clear is a part of a URL then. */
 static void test_password_is_escaped(void **state)
 {
@@ -467,6 +484,7 @@ int main(void)
         cmocka_unit_test(test_tables),
         cmocka_unit_test(test_placeholders),
         cmocka_unit_test(test_heartbeats_are_told),
+        cmocka_unit_test(test_time_of_the_record),
         cmocka_unit_test(test_password_is_escaped),
         cmocka_unit_test(test_refused),
         cmocka_unit_test(test_java_properties),

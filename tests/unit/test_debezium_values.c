@@ -149,6 +149,9 @@ static void test_intervals(void **state)
         {"1 day", 86400000000, "P0Y0M1DT0H0M0S"},
         {"-00:00:00.5", -500000, "P0Y0M0DT0H0M-0.5S"},
         {"100000:00:00", 360000000000000, "P0Y0M0DT100000H0M0S"},
+        {"00:00:08.2", 8199999, "P0Y0M0DT0H0M8.2S"},
+        {"-00:42:01.999999", -2521999999, "P0Y0M0DT0H-42M-1.999998999S"},
+        {"2 years 3 mons -20 days +23:06:21.1", 69359781099999, "P2Y3M-20DT23H6M21.1S"},
     };
     for (size_t i = 0; i < OW_COUNT_OF(table); i++) {
         struct ow_dbz_interval interval;
