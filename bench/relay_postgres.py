@@ -5,7 +5,6 @@ One PostgreSQL and one Kafka, started here in temporary directories; in every ro
 that read the log read the same log, each through a copy of one slot; those that poll get the same rows.
 """
 import contextlib
-import json
 import os
 import pathlib
 import random

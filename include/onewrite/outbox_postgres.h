@@ -41,9 +41,10 @@ struct pg_result; /* PGresult */
  * message brought its own. Text is stored as text; a payload that is not UTF-8, or has a NUL in it, as bytes.
  *
  * 0, or with the text in err (may be NULL): OW_EINVALID, OW_ETOOBIG (the message; nothing was sent), OW_EUSAGE (the
- * connection is busy, in pipeline mode, or its client_encoding is not UTF8), OW_ENOTFOUND (there is no outbox), OW_EDENIED, OW_EBUSY (a deadlock, a
- * serialization failure: the transaction is to be run again), OW_EFULL, OW_EUNREACHABLE (whether an open transaction
- * is lost with the connection; outside of one the message may or may not be there), OW_EIO, OW_ENOMEM.
+ * connection is busy, in pipeline mode, or its client_encoding is not UTF8), OW_ENOTFOUND (there is no outbox),
+ * OW_EDENIED, OW_EBUSY (a deadlock, a serialization failure: the transaction is to be run again), OW_EFULL,
+ * OW_EUNREACHABLE (whether an open transaction is lost with the connection; outside of one the message may or may not
+ * be there), OW_EIO, OW_ENOMEM.
  */
 int ow_outbox_put_postgres(struct pg_conn *conn, const struct ow_outbox_message *message, char *ret_id,
                            struct ow_error *err) __attribute__((warn_unused_result));

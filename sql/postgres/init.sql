@@ -120,6 +120,7 @@ GRANT EXECUTE ON FUNCTION onewrite.publish_bytes(text, text, text, bytea, text, 
 GRANT INSERT ON onewrite.outbox TO onewrite_app;
 GRANT SELECT, DELETE, UPDATE (accepted_at) ON onewrite.outbox TO onewrite_relay;
 GRANT SELECT ON SEQUENCE onewrite.outbox_seq_seq TO onewrite_relay;
+GRANT EXECUTE ON FUNCTION onewrite.waiting(), onewrite.waits(bigint) TO onewrite_relay;
 GRANT SELECT, INSERT, UPDATE, DELETE ON onewrite.dead_letter TO onewrite_relay, onewrite_consumer;
 GRANT SELECT, INSERT, UPDATE, DELETE ON onewrite.inbox, onewrite.consumer TO onewrite_consumer;
 GRANT SELECT ON onewrite.meta TO onewrite_consumer;

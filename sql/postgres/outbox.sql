@@ -235,18 +235,8 @@ SELECT least((SELECT count(*) FROM onewrite.lease WHERE name LIKE 'relay/%' AND 
                 AND database = (SELECT oid FROM pg_database WHERE datname = current_database())));
 
 -- name: status
-SELECT count(*), (extract(epoch FROM clock_timestamp() - min(time)) * 1000)::bigint,
-       coalesce(sum(coalesce(octet_length(payload), 0) + coalesce(octet_length(payload_bytes), 0)), 0)::bigint
-FROM onewrite.outbox o
-WHERE accepted_at IS NULL
-  AND (seq < (SELECT coalesce(min(first), 9223372036854775807) FROM onewrite.accepted)
-       OR seq >= (SELECT max(first + octet_length(bits) * 8) FROM onewrite.accepted)
-       OR NOT EXISTS (SELECT FROM onewrite.accepted a
-                      WHERE a.first <= o.seq
-                        AND CASE WHEN o.seq < a.first + octet_length(a.bits) * 8
-                                 THEN get_bit(a.bits, (o.seq - a.first)::int) = 1 ELSE false END))
-  AND ((SELECT relkind FROM pg_class WHERE oid = 'onewrite.outbox'::regclass) = 'r'
-       OR seq >= (SELECT coalesce(min(accepted_below), 0) FROM onewrite.lease WHERE name LIKE 'outbox/%'));
+SELECT count(*), (extract(epoch FROM clock_timestamp() - min(time)) * 1000)::bigint, coalesce(sum(bytes), 0)::bigint
+FROM onewrite.waiting();
 
 -- name: count_dead_letters
 SELECT count(*) FROM onewrite.dead_letter WHERE state <> 'queued';

@@ -12,17 +12,8 @@ SELECT set_config(name, 'off', false) FROM pg_settings WHERE name IN ('enable_so
 SELECT CASE WHEN count(*) < $1::bigint THEN count(*)
             ELSE greatest(count(*), (SELECT max(seq) FROM onewrite.outbox) - min(seq) + 1) END,
        (extract(epoch FROM min(time)) * 1000)::bigint
-FROM (SELECT seq, time FROM onewrite.outbox o
-      WHERE accepted_at IS NULL
-        AND seq > (SELECT coalesce(max(seq), 0) FROM onewrite.outbox) - $2::bigint
-        AND (seq < (SELECT coalesce(min(first), 9223372036854775807) FROM onewrite.accepted)
-             OR seq >= (SELECT max(first + octet_length(bits) * 8) FROM onewrite.accepted)
-             OR NOT EXISTS (SELECT FROM onewrite.accepted a
-                            WHERE a.first <= o.seq
-                              AND CASE WHEN o.seq < a.first + octet_length(a.bits) * 8
-                                       THEN get_bit(a.bits, (o.seq - a.first)::int) = 1 ELSE false END))
-        AND ((SELECT relkind FROM pg_class WHERE oid = 'onewrite.outbox'::regclass) = 'r'
-             OR seq >= (SELECT coalesce(min(accepted_below), 0) FROM onewrite.lease WHERE name LIKE 'outbox/%'))
+FROM (SELECT seq, time FROM onewrite.waiting()
+      WHERE seq > (SELECT coalesce(max(seq), 0) FROM onewrite.outbox) - $2::bigint
       ORDER BY seq LIMIT $1::bigint) AS waiting;
 
 -- Bytes of the log behind what the reader of slot $1 has confirmed, and bytes that are kept for it.

@@ -3,6 +3,7 @@
  * What the parts of the Kafka subscriber share.
  *
  *   kafka_subscribe.c         the contract of subscriber.h: giving out, pausing, settling
+ *   kafka_subscribe_record.c  what librdkafka has fetched becomes records
  *   kafka_subscribe_place.c   the partitions that are ours, and what is kept of those that are paused
  *   kafka_subscribe_group.c   a member of a group: partitions come and go; offsets are made durable
  *   kafka_subscribe_alone.c   without a group: all partitions, looked for
@@ -23,6 +24,7 @@ enum {
     OW_KAFKA_END_MS = 500,    /* at the end, when nobody has heard of it */
     OW_KAFKA_LOOK_MS = 5000,  /* between two looks for new partitions */
     OW_KAFKA_ASK_MS = 1000,   /* whether brokers are back */
+    OW_KAFKA_BATCH_RECORDS = 512,
 };
 
 /* A partition that is ours. */
@@ -76,6 +78,15 @@ struct ow_kafka_subscriber {
     char trouble[2 * OW_KAFKA_REASON_SIZE], down[2 * OW_KAFKA_REASON_SIZE];
     struct ow_error error; /* to be told by next() */
 };
+
+/* --- records ------------------------------------------------------------------------------------------ */
+
+/* What was fetched, into `batch`, which must be used up. False: nothing is there. */
+bool ow_kafka_batch_fill(struct ow_kafka_subscriber *s);
+/* Takes the record over; `is_kept`: it was kept of a place that was paused. 1: it is given out, its bytes being there
+   until `given` is destroyed; 0: it is dealt with otherwise. */
+int ow_kafka_record_judge(struct ow_kafka_subscriber *s, rd_kafka_message_t *message, bool is_kept,
+                          struct ow_record *ret, struct ow_error *err) OW_MUST_CHECK;
 
 /* --- places ------------------------------------------------------------------------------------------- */
 

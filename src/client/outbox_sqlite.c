@@ -43,8 +43,9 @@ int ow_outbox_put_sqlite(sqlite3 *db, const struct ow_outbox_message *message, c
     struct ow_message m = {0};
     struct ow_outbox_message with_id = *message;
     char id[OW_UUID_TEXT_SIZE] = "";
+    bool makes_id = !message->id;
     int r = 0;
-    if (!message->id) {
+    if (makes_id) {
         r = ow_uuid_v7(id, err);
         with_id.id = id;
     }
@@ -64,7 +65,7 @@ int ow_outbox_put_sqlite(sqlite3 *db, const struct ow_outbox_message *message, c
         result = SQLITE_OK;
     r = result == SQLITE_OK ? 0 : ow_client_fail_sqlite(db, result, "the outbox", err);
     (void)sqlite3_finalize(statement);
-    if (r == 0 && !message->id && ret_id)
+    if (r == 0 && makes_id && ret_id)
         memcpy(ret_id, id, sizeof id);
     return r;
 }

@@ -33,6 +33,7 @@ void ow_daemon_remove(struct ow_daemon *daemon, struct ow_pipeline *pipeline);
 
 /* Runs until a signal or until no pipeline is left; returns 0 or the first error a pipeline ended with.
    reload (may be NULL) is called at SIGHUP. May be called again, with more pipelines. */
-int ow_daemon_run(struct ow_daemon *daemon, void (*reload)(void *context), void *context, struct ow_error *err);
+int ow_daemon_run(struct ow_daemon *daemon, void (*reload)(void *context), void *context,
+                  struct ow_error *err) OW_MUST_CHECK;
 
 #endif

@@ -96,14 +96,9 @@ static void discard_broker(struct ow_broker **broker)
 
 static int fill_shop(struct ow_store *store, struct ow_error *err)
 {
-    struct ow_statement *insert = NULL;
     struct ow_value count = ow_value_integer(OW_DEMO_CUSTOMERS);
     int r = store->ops->script(store, ow_sql_demo_create, err);
-    if (r == 0)
-        r = store->ops->prepare(store, ow_sql_demo_insert_customers, &insert, err);
-    if (r == 0)
-        r = ow_store_run(store, insert, &count, 1, err);
-    return r;
+    return r == 0 ? ow_store_execute(store, ow_sql_demo_insert_customers, &count, 1, err) : r;
 }
 
 int ow_demo_shop_create(enum ow_demo_side side, struct ow_error *err)

@@ -15,12 +15,7 @@ enum {
     LOOK_EVERY_MS = 200,
 };
 
-static bool is_sqlite(const struct ow_store *store)
-{
-    return strcmp(store->ops->name, "sqlite") == 0;
-}
-
-#define SQL(store, name) (is_sqlite(store) ? ow_sql_inbox_##name : ow_sql_pg_inbox_##name)
+#define SQL(store, name) (ow_store_is_sqlite(store) ? ow_sql_inbox_##name : ow_sql_pg_inbox_##name)
 
 bool ow_letter_is_of_consumer(const struct ow_letter *letter)
 {
@@ -50,14 +45,8 @@ void ow_letters_keep_consumer(struct ow_letters *letters, const char *consumer)
 static int change(struct ow_store *store, const char *sql, const struct ow_value *values, size_t count,
                   struct ow_error *err)
 {
-    struct ow_statement *statement = NULL;
-    int r = store->ops->prepare(store, sql, &statement, err);
-    if (r == 0)
-        r = ow_store_run(store, statement, values, count, err);
-    if (r == 0)
-        r = store->ops->changes(store) > 0;
-    store->ops->discard(statement);
-    return r;
+    int r = ow_store_execute(store, sql, values, count, err);
+    return r == 0 ? store->ops->changes(store) > 0 : r;
 }
 
 int ow_letter_queue(struct ow_store *store, const struct ow_letter *letter, struct ow_error *err)
@@ -65,7 +54,7 @@ int ow_letter_queue(struct ow_store *store, const struct ow_letter *letter, stru
     const struct ow_value values[] = {letter->columns[OW_LETTER_NUMBER], ow_value_integer(ow_clock_wall_ms())};
     if (ow_letter_is(letter, "parked"))
         return 1;
-    return change(store, SQL(store, queue_letter), values, is_sqlite(store) ? 2 : 1, err);
+    return change(store, SQL(store, queue_letter), values, ow_store_is_sqlite(store) ? 2 : 1, err);
 }
 
 /* --- waiting ------------------------------------------------------------------------------------------- */
@@ -229,7 +218,7 @@ int ow_letter_edit(struct ow_store *store, const struct ow_letter *letter, struc
     if (ow_buf_check(&before, err) < 0 || ow_buf_check(&text, err) < 0)
         return OW_ENOMEM;
     values[n++] = letter->columns[OW_LETTER_NUMBER];
-    if (is_sqlite(store)) {
+    if (ow_store_is_sqlite(store)) {
         values[n++] = is_text(now) ? ow_value_text(now) : ow_value_blob(now);
     } else {
         values[n++] = is_text(now) ? ow_value_text(now) : ow_value_null();

@@ -9,12 +9,7 @@
 #include "store/migrate.h"
 #include "store/postgres.h"
 
-static bool is_sqlite(const struct ow_store *store)
-{
-    return strcmp(store->ops->name, "sqlite") == 0;
-}
-
-#define SQL(store, name) (is_sqlite(store) ? ow_sql_dead_letter_##name : ow_sql_pg_dead_letter_##name)
+#define SQL(store, name) (ow_store_is_sqlite(store) ? ow_sql_dead_letter_##name : ow_sql_pg_dead_letter_##name)
 
 void ow_letters_done(struct ow_letters *letters)
 {
@@ -95,7 +90,7 @@ static int keep(struct ow_letters *letters, const struct ow_value *columns, stru
 static int tidy(struct ow_store *store, struct ow_error *err)
 {
     int r = store->ops->script(store, SQL(store, tidy_polled), err);
-    if (r == 0 && !is_sqlite(store))
+    if (r == 0 && !ow_store_is_sqlite(store))
         r = store->ops->script(store, ow_sql_pg_dead_letter_tidy_log, err);
     return r;
 }
@@ -141,17 +136,6 @@ int ow_letters_read(struct ow_store *store, bool is_to_change, bool wants_conten
 
 /* --- changing ------------------------------------------------------------------------------------------ */
 
-static int run(struct ow_store *store, const char *sql, const struct ow_value *values, size_t count,
-               struct ow_error *err)
-{
-    struct ow_statement *statement = NULL;
-    int r = store->ops->prepare(store, sql, &statement, err);
-    if (r == 0)
-        r = ow_store_run(store, statement, values, count, err);
-    store->ops->discard(statement);
-    return r;
-}
-
 /* 1: it is as it was when it was read, and ours until the end of the transaction; 0: somebody else was first. */
 static int lock(struct ow_store *store, const struct ow_letter *letter, struct ow_error *err)
 {
@@ -182,7 +166,7 @@ static int put_back(struct ow_store *store, const struct ow_letter *letter, stru
     if (ow_bytes_is(ow_letter_text(letter, OW_LETTER_ORIGIN), "row"))
         return replay_row(store, letter, err);
     if (ow_bytes_is(ow_letter_text(letter, OW_LETTER_ORIGIN), "message"))
-        return run(store, ow_sql_pg_dead_letter_replay_message, number, 1, err);
+        return ow_store_execute(store, ow_sql_pg_dead_letter_replay_message, number, 1, err);
     int r = ow_store_query_row(store, SQL(store, replay_outbox), number, 1, &seq, 1, &kept, err);
     if (ow_bytes_is(ow_letter_text(letter, OW_LETTER_SOURCE), "polling"))
         *ret = seq;
@@ -205,7 +189,7 @@ static int replay_one(struct ow_store *store, const struct ow_letter *letter, st
     const struct ow_value values[] = {letter->columns[OW_LETTER_NUMBER], position,
                                       ow_value_integer(ow_clock_wall_ms())};
     if (r == 0)
-        r = run(store, SQL(store, queue), values, is_sqlite(store) ? 3 : 2, err);
+        r = ow_store_execute(store, SQL(store, queue), values, ow_store_is_sqlite(store) ? 3 : 2, err);
     return r < 0 ? ow_error_prefix(err, "dead letter %lld", number) : 1;
 }
 
@@ -226,14 +210,14 @@ int ow_letters_replay(struct ow_store *store, struct ow_letter *const *letters, 
 
 int ow_letters_settle(struct ow_store *store, struct ow_error *err)
 {
-    return is_sqlite(store) ? 0 : store->ops->script(store, ow_sql_pg_dead_letter_settle_positions, err);
+    return ow_store_is_sqlite(store) ? 0 : store->ops->script(store, ow_sql_pg_dead_letter_settle_positions, err);
 }
 
 int ow_letters_discard(struct ow_store *store, struct ow_letter *const *letters, size_t count, struct ow_error *err)
 {
     int r = store->ops->begin(store, OW_TRANSACTION_WRITE, err);
     for (size_t i = 0; i < count && r == 0; i++)
-        r = run(store, SQL(store, discard), &letters[i]->columns[OW_LETTER_NUMBER], 1, err);
+        r = ow_store_execute(store, SQL(store, discard), &letters[i]->columns[OW_LETTER_NUMBER], 1, err);
     if (r == 0)
         return store->ops->commit(store, err);
     store->ops->rollback(store);

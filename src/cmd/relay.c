@@ -18,15 +18,8 @@ struct relay_options {
     int64_t elapsed_max_ms;
     const char *admin;
     bool parks;
-    int by, prune; /* indexes in `bys` and `prunes` */
+    int by, prune; /* enum ow_relay_by, enum ow_postgres_log_prune */
 };
-
-static const char *const bys[] = {[OW_RELAY_BY_AUTO] = "auto",
-                                  [OW_RELAY_BY_POLLING] = "polling",
-                                  [OW_RELAY_BY_LOG] = "log",
-                                  [OW_RELAY_BY_MESSAGE] = "message",
-                                  NULL};
-static const char *const prunes[] = {[OW_PRUNE_AFTER_CONFIRM] = "after_confirm", [OW_PRUNE_NEVER] = "never", NULL};
 
 static const struct ow_flag flags[] = {
     {"topic", 't', "TEMPLATE", OW_FLAG_STRING, "outbox.event.${!aggregatetype}", "the topic of a message",
@@ -34,13 +27,13 @@ static const struct ow_flag flags[] = {
     {"key", 'k', "TEMPLATE", OW_FLAG_STRING, "${!aggregateid}",
      "the key of a message; the messages of a key keep their order", offsetof(struct relay_options, key), NULL, 0, 0},
     {"by", 0, "HOW", OW_FLAG_CHOICE, "auto", "how the outbox is read; auto is log for PostgreSQL, polling for SQLite",
-     offsetof(struct relay_options, by), bys, 0, 0},
+     offsetof(struct relay_options, by), ow_relay_by_names, 0, 0},
     {"outbox", 0, "TABLE", OW_FLAG_STRING, NULL, "by log: another outbox table than onewrite.outbox, as SCHEMA.TABLE",
      offsetof(struct relay_options, outbox), NULL, 0, 0},
     {"slot", 0, "NAME", OW_FLAG_STRING, NULL, "by log or message: the slot, if not onewrite_DATABASE_log or _message",
      offsetof(struct relay_options, slot), NULL, 0, 0},
     {"prune", 0, "WHEN", OW_FLAG_CHOICE, "after_confirm", "by log: when confirmed rows leave onewrite.outbox",
-     offsetof(struct relay_options, prune), prunes, 0, 0},
+     offsetof(struct relay_options, prune), ow_prune_names, 0, 0},
     {"accept-gap", 0, NULL, OW_FLAG_BOOL, NULL,
      "by log or message: go on although the log does not reach back to the recorded position; say it once",
      offsetof(struct relay_options, accepts_gap), NULL, 0, 0},

@@ -58,9 +58,11 @@ static int set(struct ow_import *in, const char *name, struct ow_bytes value, st
 static int check_prefix(struct ow_import *in, struct ow_error *err)
 {
     struct ow_bytes prefix = ow_import_get(in, "debezium.source.", "topic.prefix");
-    if (!prefix.data)
+    if (!prefix.data) {
         ow_import_lose(in, "topic.prefix", "not said, and Debezium does not start without");
-    else if (prefix.size == 0)
+        return 0;
+    }
+    if (prefix.size == 0)
         return ow_error_set(err, OW_ECONFIG, "topic.prefix: it is empty");
     for (size_t i = 0; i < prefix.size; i++) {
         char c = prefix.data[i];

@@ -155,14 +155,6 @@ void ow_dbz_schema_add_parameter(struct ow_dbz_arena *arena, struct ow_dbz_schem
     schema->parameters = parameters;
 }
 
-const struct ow_dbz_field *ow_dbz_schema_field(const struct ow_dbz_schema *schema, struct ow_bytes name)
-{
-    for (size_t i = 0; i < schema->field_count; i++)
-        if (ow_bytes_equal(schema->fields[i].name, name))
-            return &schema->fields[i];
-    return NULL;
-}
-
 bool ow_dbz_schema_equal(const struct ow_dbz_schema *a, const struct ow_dbz_schema *b)
 {
     if (a == b)

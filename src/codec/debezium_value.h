@@ -98,8 +98,6 @@ struct ow_dbz_schema *ow_dbz_schema_named(struct ow_dbz_arena *arena, enum ow_db
                                           const char *name);
 void ow_dbz_schema_add_parameter(struct ow_dbz_arena *arena, struct ow_dbz_schema *schema, const char *name,
                                  struct ow_bytes value);
-/* NULL: no such field. */
-const struct ow_dbz_field *ow_dbz_schema_field(const struct ow_dbz_schema *schema, struct ow_bytes name);
 bool ow_dbz_schema_equal(const struct ow_dbz_schema *a, const struct ow_dbz_schema *b);
 
 static inline struct ow_dbz_value ow_dbz_null(void)

@@ -28,6 +28,9 @@ struct ow_config_place { /* a store or a broker */
 /* What becomes of later messages of a key that has a dead letter. */
 enum ow_relay_then { OW_RELAY_SKIP, OW_RELAY_PARK };
 enum ow_relay_by { OW_RELAY_BY_AUTO, OW_RELAY_BY_POLLING, OW_RELAY_BY_LOG, OW_RELAY_BY_MESSAGE };
+/* What these and enum ow_postgres_log_prune are called in a file and on the command line; ended by NULL. */
+extern const char *const ow_relay_by_names[];
+extern const char *const ow_prune_names[];
 
 struct ow_config_route { /* of the rows of one table */
     char *table;

@@ -4,17 +4,18 @@
 #define DRAFT(field) OW_OPTION_AT(struct ow_config_draft, field)
 #define RELAY(field) OW_OPTION_AT(struct ow_relay_draft, field)
 
+const char *const ow_relay_by_names[] = {[OW_RELAY_BY_AUTO] = "auto",
+                                         [OW_RELAY_BY_POLLING] = "polling",
+                                         [OW_RELAY_BY_LOG] = "log",
+                                         [OW_RELAY_BY_MESSAGE] = "message",
+                                         NULL};
+const char *const ow_prune_names[] = {[OW_PRUNE_AFTER_CONFIRM] = "after_confirm", [OW_PRUNE_NEVER] = "never", NULL};
+
 static const char *const versions[] = {"1", NULL};
 static const char *const levels[] = {
     [OW_LOG_DEBUG] = "debug", [OW_LOG_INFO] = "info", [OW_LOG_WARN] = "warn", [OW_LOG_ERROR] = "error", NULL};
 static const char *const formats[] = {
     [OW_LOG_AUTO] = "auto", [OW_LOG_TEXT] = "text", [OW_LOG_LOGFMT] = "logfmt", [OW_LOG_JSON] = "json", NULL};
-static const char *const bys[] = {[OW_RELAY_BY_AUTO] = "auto",
-                                  [OW_RELAY_BY_POLLING] = "polling",
-                                  [OW_RELAY_BY_LOG] = "log",
-                                  [OW_RELAY_BY_MESSAGE] = "message",
-                                  NULL};
-static const char *const prunes[] = {[OW_PRUNE_AFTER_CONFIRM] = "after_confirm", [OW_PRUNE_NEVER] = "never", NULL};
 static const char *const thens[] = {[OW_RELAY_SKIP] = "skip", [OW_RELAY_PARK] = "park", NULL};
 static const char *const snapshots[] = {"initial", "never", NULL};
 static const char *const afters[] = {[OW_OUTBOX_DELETE] = "delete", [OW_OUTBOX_MARK] = "mark", NULL};
@@ -57,7 +58,7 @@ static const struct ow_option from_options[] = {
     {.key = "by",
      .type = OW_OPTION_CHOICE,
      .fallback = "auto",
-     .choices = bys,
+     .choices = ow_relay_by_names,
      .help = "How the outbox is read. SQLite: polling. PostgreSQL: log, polling, or message, which\n"
              "needs no table. auto: log where there is one.",
      RELAY(relay.by)},
@@ -74,7 +75,7 @@ static const struct ow_option from_options[] = {
     {.key = "prune",
      .type = OW_OPTION_CHOICE,
      .fallback = "after_confirm",
-     .choices = prunes,
+     .choices = ow_prune_names,
      .help = "By log: when confirmed rows leave onewrite.outbox: after_confirm or never. Other tables\n"
              "are left alone.",
      RELAY(relay.prune)},

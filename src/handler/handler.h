@@ -2,10 +2,11 @@
 /*
  * Handler: the contract of what is done with a message. There are two kinds.
  *
- *   in_transaction   SQL, a callback: the effect is part of the transaction of the inbox; both are there, or neither.
- * run() may block as its store may. otherwise        HTTP, a program: start() only begins, outcomes come from step(),
- * and nothing blocks. The same message may be handed over again, with the same id: after a crash, a timeout, a
- * rebalance.
+ * in_transaction (SQL, a callback): the effect is part of the transaction of the inbox; both are there, or neither.
+ * run() may block as its store may.
+ *
+ * Otherwise (HTTP, a program): start() only begins, outcomes come from step(), and nothing blocks. The same message may
+ * be handed over again, with the same id: after a crash, a timeout, a rebalance.
  *
  * An implementation embeds struct ow_handler as its first member and sets `ops`. A handler belongs to one thread.
  */

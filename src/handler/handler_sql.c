@@ -42,7 +42,7 @@ static void sql_close(struct ow_handler *handler)
 static int sql_open(struct ow_handler *handler, struct ow_store *store, struct ow_error *err)
 {
     struct sql *s = self_of(handler);
-    bool is_sqlite = strcmp(store->ops->name, "sqlite") == 0;
+    bool is_sqlite = ow_store_is_sqlite(store);
     sql_close(handler);
     s->store = store;
     for (size_t i = 0; i < s->count; i++) {

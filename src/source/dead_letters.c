@@ -5,11 +5,6 @@
 #include "codec/row_image.h"
 #include "sql.h"
 
-static bool is_sqlite(const struct ow_store *store)
-{
-    return strcmp(store->ops->name, "sqlite") == 0;
-}
-
 int ow_dead_letters_note(struct ow_dead_letters *letters, struct ow_bytes key, struct ow_error *err)
 {
     return key.data ? ow_keyset_add(&letters->keys, key, err) : 0;
@@ -25,7 +20,7 @@ int ow_dead_letters_load(struct ow_dead_letters *letters, struct ow_store *store
     struct ow_statement *statement = NULL;
     const struct ow_value source = ow_value_text(ow_bytes_of(letters->source));
     struct ow_value key;
-    int r = store->ops->prepare(store, is_sqlite(store) ? ow_sql_dead_letter_keys : ow_sql_pg_dead_letter_keys,
+    int r = store->ops->prepare(store, ow_store_is_sqlite(store) ? ow_sql_dead_letter_keys : ow_sql_pg_dead_letter_keys,
                                 &statement, err);
     if (r == 0)
         r = store->ops->start(statement, &source, 1, err);
@@ -79,17 +74,6 @@ static const char *const origins[] = {[OW_LETTER_OF_OUTBOX] = "outbox",
                                       [OW_LETTER_OF_ROW] = "row",
                                       [OW_LETTER_OF_OTHER] = "other"};
 
-static int run(struct ow_store *store, const char *sql, const struct ow_value *values, size_t count,
-               struct ow_error *err)
-{
-    struct ow_statement *statement = NULL;
-    int r = store->ops->prepare(store, sql, &statement, err);
-    if (r == 0)
-        r = ow_store_run(store, statement, values, count, err);
-    store->ops->discard(statement);
-    return r;
-}
-
 int ow_dead_letters_write(struct ow_dead_letters *letters, struct ow_store *store, const struct ow_dead_letter *letter,
                           struct ow_error *err)
 {
@@ -125,7 +109,7 @@ int ow_dead_letters_write(struct ow_dead_letters *letters, struct ow_store *stor
     };
     int r = check_scratch(&s, err);
     if (r == 0)
-        r = run(store, ow_sql_pg_dead_letter_write, values, sizeof values / sizeof values[0], err);
+        r = ow_store_execute(store, ow_sql_pg_dead_letter_write, values, sizeof values / sizeof values[0], err);
     return r;
 }
 
@@ -135,16 +119,16 @@ int ow_dead_letters_stand_before(struct ow_dead_letters *letters, struct ow_stor
                                  const struct ow_message *message, uint64_t position, struct ow_error *err)
 {
     OW_CLEANUP(ow_buf_done) struct ow_buf keep = {0}, id = {0};
-    struct ow_value columns[2];
+    struct ow_value columns[2] = {ow_value_null(), ow_value_null()};
     if (!ow_keyset_has(&letters->keys, message->key))
         return 0;
     const struct ow_value values[] = {ow_value_text(ow_bytes_of(letters->source)), ow_value_blob(message->key),
                                       text_of(&id, message->id), ow_value_integer((int64_t)position)};
     int r = ow_buf_check(&id, err);
     if (r == 0)
-        r = ow_store_query_row(store,
-                               is_sqlite(store) ? ow_sql_dead_letter_stand_before : ow_sql_pg_dead_letter_stand_before,
-                               values, 4, columns, 2, &keep, err);
+        r = ow_store_query_row(
+            store, ow_store_is_sqlite(store) ? ow_sql_dead_letter_stand_before : ow_sql_pg_dead_letter_stand_before,
+            values, 4, columns, 2, &keep, err);
     if (r < 0)
         return r;
     if (r == 0 || columns[1].integer == 0)

@@ -118,6 +118,7 @@ int ow_pg_leases_tend(struct ow_pg_outbox *o, int64_t now_ms, struct ow_error *e
 void ow_pg_leases_close(struct ow_pg_outbox *o);
 /* Fills o->names and o->epochs with arrays of what is held. */
 int ow_pg_leases_list(struct ow_pg_outbox *o, struct ow_error *err) OW_MUST_CHECK;
+/* Notes it: OW_ESTANDBY, always. */
 int ow_pg_leases_lost(struct ow_pg_outbox *o, struct ow_error *err);
 uint32_t ow_pg_leases_held(const struct ow_pg_outbox *o);
 

@@ -41,6 +41,7 @@
 
 enum ow_pg_log_state { OW_PG_CLOSED, OW_PG_ATTACHED, OW_PG_CREATING, OW_PG_SNAPSHOT, OW_PG_STREAMING };
 
+/* Of transaction `xid` (0: of none) the rows up to `lsn` were published by somebody else. */
 struct ow_pg_takeover {
     uint64_t commit_lsn;
     uint32_t xid;
@@ -83,8 +84,7 @@ struct ow_pg_log {
     uint64_t commit_lsn, end_lsn, ordinal;
     uint64_t last_commit_lsn; /* the end of the one before; 0: none was seen */
     int64_t time_us;          /* of the commit, since 1970 */
-    struct ow_pg_takeover
-        takeover; /* of transaction `xid`, rows up to `lsn` were published by somebody else; 0: none */
+    struct ow_pg_takeover takeover;
 
     uint64_t read_lsn, target_lsn; /* everything before was yielded; where the log ended when it was opened */
     uint64_t noise_lsn;            /* up to here our own record has written the log */
@@ -116,12 +116,16 @@ int ow_pg_log_create(struct ow_pg_log *log, struct ow_error *err) OW_MUST_CHECK;
 /* "LSN" or "LSN, XID, LSN" (source.h); zeroed for NULL. */
 int ow_pg_takeover_parse(const char *text, struct ow_pg_takeover *ret, struct ow_error *err) OW_MUST_CHECK;
 
+/* postgres_log_read.c. 1: a message; 0: none now (the snapshot perhaps through, and the state another one). */
+int ow_pg_log_read_snapshot(struct ow_pg_log *log, struct ow_message *ret, struct ow_error *err) OW_MUST_CHECK;
+int ow_pg_log_read_stream(struct ow_pg_log *log, struct ow_message *ret, struct ow_error *err) OW_MUST_CHECK;
+
 /* postgres_log_mark.c */
 int ow_pg_log_look_for_mark(struct ow_pg_log *log, struct ow_error *err) OW_MUST_CHECK;
-/* OW_EUNREACHABLE: another relay has taken over, and has said otherwise. */
-int ow_pg_log_mark_begun(struct ow_pg_log *log,
-                         struct ow_error *err) OW_MUST_CHECK;                       /* with what is known of the past */
-int ow_pg_log_mark_done(struct ow_pg_log *log, struct ow_error *err) OW_MUST_CHECK; /* its last row is confirmed */
+/* Notes that the snapshot was begun, with what is known of the past; that its last row is confirmed. OW_EUNREACHABLE:
+   another relay has taken over, and has said otherwise. */
+int ow_pg_log_mark_begun(struct ow_pg_log *log, struct ow_error *err) OW_MUST_CHECK;
+int ow_pg_log_mark_done(struct ow_pg_log *log, struct ow_error *err) OW_MUST_CHECK;
 
 /* postgres_log_aside.c */
 int ow_pg_log_set_aside(struct ow_source *source, const struct ow_message *message, const char *reason,

@@ -80,9 +80,9 @@ struct ow_source_ops {
 
 struct ow_source {
     const struct ow_source_ops *ops;
-    bool
-        is_recorded; /* set by the relay: the broker keeps the positions of this log, so the source keeps none itself */
-    bool hurries;    /* set by the relay: the end is near; nothing is put off to be done together with more */
+    /* Set by the relay: the broker keeps the positions of this log, so the source keeps none itself. */
+    bool is_recorded;
+    bool hurries; /* set by the relay: the end is near; nothing is put off to be done together with more */
     /* Set by a log, before its next message is there: it goes on elsewhere, perhaps before the position that a broker
        keeps, which counts no more. The relay makes the broker forget it, and then clears this. */
     bool has_gone_back;

@@ -65,7 +65,6 @@ int ow_schema_version(struct ow_store *store, const struct ow_schema *schema, in
 
 static int apply(struct ow_store *store, const struct ow_schema *schema, int64_t version, struct ow_error *err)
 {
-    struct ow_statement *statement = NULL;
     char number[24];
     (void)snprintf(number, sizeof number, "%lld", (long long)version);
     struct ow_value values[] = {ow_value_text(ow_bytes_of(schema->component)), ow_value_text(ow_bytes_of(number))};
@@ -73,10 +72,7 @@ static int apply(struct ow_store *store, const struct ow_schema *schema, int64_t
     if (r == 0)
         r = store->ops->script(store, dialect_of(store)->make_identity, err);
     if (r == 0)
-        r = store->ops->prepare(store, dialect_of(store)->write_version, &statement, err);
-    if (r == 0)
-        r = ow_store_run(store, statement, values, 2, err);
-    store->ops->discard(statement);
+        r = ow_store_execute(store, dialect_of(store)->write_version, values, 2, err);
     return r < 0 ? ow_error_prefix(err, "migration %s", schema->migrations[version - 1].name) : 0;
 }
 

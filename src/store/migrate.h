@@ -20,7 +20,7 @@ struct ow_schema {
     size_t count; /* the newest version that this program knows */
 };
 
-extern const struct ow_schema ow_schema_outbox;  /* outbox.c's: in the user's database */
+extern const struct ow_schema ow_schema_outbox;  /* in the user's database */
 extern const struct ow_schema ow_schema_journal; /* the journal's own file */
 
 /* The version that the database has; 0: none. OW_EVERSION: newer than `schema`. */

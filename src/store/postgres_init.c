@@ -181,7 +181,6 @@ static int read_mode(struct ow_store *store, struct ow_buf *ret, struct ow_error
 
 static int write_mode(struct ow_store *store, const char *mode, struct ow_error *err)
 {
-    struct ow_statement *statement = NULL;
     struct ow_value value = ow_value_text(ow_bytes_of(mode));
     bool is_message = strcmp(mode, "message") == 0;
     int r = store->ops->begin(store, OW_TRANSACTION_WRITE, err);
@@ -193,10 +192,7 @@ static int write_mode(struct ow_store *store, const char *mode, struct ow_error 
     if (r == 0)
         r = store->ops->script(store, ow_sql_pg_init_make_uuid, err);
     if (r == 0)
-        r = store->ops->prepare(store, ow_sql_pg_init_write_mode, &statement, err);
-    if (r == 0)
-        r = ow_store_run(store, statement, &value, 1, err);
-    store->ops->discard(statement);
+        r = ow_store_execute(store, ow_sql_pg_init_write_mode, &value, 1, err);
     if (r == 0)
         return store->ops->commit(store, err);
     store->ops->rollback(store);

@@ -10,6 +10,17 @@ int ow_store_run(struct ow_store *store, struct ow_statement *statement, const s
     return r < 0 ? r : 0;
 }
 
+int ow_store_execute(struct ow_store *store, const char *sql, const struct ow_value *values, size_t count,
+                     struct ow_error *err)
+{
+    struct ow_statement *statement = NULL;
+    int r = store->ops->prepare(store, sql, &statement, err);
+    if (r == 0)
+        r = ow_store_run(store, statement, values, count, err);
+    store->ops->discard(statement);
+    return r;
+}
+
 int ow_store_query_row(struct ow_store *store, const char *sql, const struct ow_value *values, size_t count,
                        struct ow_value *columns, size_t column_count, struct ow_buf *keep, struct ow_error *err)
 {

@@ -109,6 +109,12 @@ struct ow_store {
     const struct ow_store_ops *ops;
 };
 
+/* For who has statements of each dialect. */
+static inline bool ow_store_is_sqlite(const struct ow_store *store)
+{
+    return strcmp(store->ops->name, "sqlite") == 0;
+}
+
 static inline void ow_store_cleanup(struct ow_store **store)
 {
     if (*store)
@@ -118,6 +124,9 @@ static inline void ow_store_cleanup(struct ow_store **store)
 /* start + row until done: for statements without rows, or whose rows nobody wants. */
 int ow_store_run(struct ow_store *store, struct ow_statement *statement, const struct ow_value *values, size_t count,
                  struct ow_error *err) OW_MUST_CHECK;
+/* Prepares, runs, discards: for a statement that is run once. */
+int ow_store_execute(struct ow_store *store, const char *sql, const struct ow_value *values, size_t count,
+                     struct ow_error *err) OW_MUST_CHECK;
 /* Prepares, runs for one row of `column_count` columns, hands it to the caller through `row`, discards.
    1: there was a row; 0: none. The bytes of `columns` are copied to `keep`. */
 int ow_store_query_row(struct ow_store *store, const char *sql, const struct ow_value *values, size_t count,

@@ -11,7 +11,7 @@ import subprocess
 import time
 
 import pytest
-from kafka import kafka  # noqa: F401 (a fixture for whoever wants one)
+from kafka import kafka, topic  # noqa: F401 (fixtures for whoever wants one)
 
 BUILD = pathlib.Path(__file__).resolve().parents[2] / "build"
 

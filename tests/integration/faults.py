@@ -29,7 +29,6 @@ WAYS = {"log": ("log", False), "log-exactly": ("log", True), "message": ("messag
 IS_LONG = os.environ.get("LONG") == "1"
 # Where one is much like another: all of them with --long.
 SOME_WAYS = list(WAYS) if IS_LONG else ["log-exactly", "message", "polling"]
-BY_LOG = [name for name, (by, _) in WAYS.items() if by != "polling"]
 SOME_BY_LOG = [name for name in SOME_WAYS if name != "polling"]
 
 

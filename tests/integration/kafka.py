@@ -240,3 +240,9 @@ def kafka(tmp_path_factory, onewrite):
     server = Kafka(tmp_path_factory.mktemp("kafka"))
     yield server
     server.stop(signal.SIGKILL)
+
+
+@pytest.fixture
+def topic(request):
+    """A name of its own for each test."""
+    return request.node.name.replace("[", ".").replace("]", "")

@@ -3,13 +3,11 @@
 PostgreSQL: effects once, failures, misuse, kill -9 at random."""
 
 import json
-import os
 import pathlib
 import random
 import re
 import signal
 import sqlite3
-import subprocess
 import time
 
 import pytest

@@ -53,9 +53,6 @@ class Redis:
             connection.sendall(f"*{len(words)}\r\n".encode() + b"".join(b"$%d\r\n%s\r\n" % (len(w), w) for w in map(str.encode, words)))
             return connection.recv(1 << 16).decode()
 
-    def number_of(self, *words):
-        return int(self.ask(*words)[1:])
-
     def calls(self, command):
         found = re.search(rf"cmdstat_{command}:calls=(\d+)", self.ask("INFO", "commandstats"))
         return int(found.group(1)) if found else 0

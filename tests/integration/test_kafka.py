@@ -23,12 +23,6 @@ def shop(run, tmp_path):
     return Shop(tmp_path / "shop.db")
 
 
-@pytest.fixture
-def topic(request):
-    """A name of its own for each test."""
-    return request.node.name.replace("[", ".").replace("]", "")
-
-
 def url(kafka, options=""):
     return f"kafka://{kafka.bootstrap}{options}"
 

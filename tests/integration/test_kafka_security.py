@@ -8,8 +8,8 @@ import signal
 import pytest
 from conftest import wait_for
 from kafka import Kafka
-from oracle import Shop, compare
-from test_kafka import end
+from oracle import compare
+from test_kafka import end, shop  # noqa: F401 (a fixture)
 
 ALL_RIGHT = (0, 0, 0, 0)
 
@@ -18,17 +18,6 @@ ALL_RIGHT = (0, 0, 0, 0)
 def lenient(monkeypatch):
     """librdkafka copies parts of what a broker has sent by strndup(), which gcc's AddressSanitizer takes for a reading too far."""
     monkeypatch.setenv("ASAN_OPTIONS", os.environ.get("ASAN_OPTIONS", "") + ":strict_string_checks=0")
-
-
-@pytest.fixture
-def shop(run, tmp_path):
-    run("init", "sqlite:shop.db")
-    return Shop(tmp_path / "shop.db")
-
-
-@pytest.fixture
-def topic(request):
-    return request.node.name.replace("[", ".").replace("]", "")
 
 
 @pytest.fixture

@@ -10,12 +10,6 @@ import pytest
 from conftest import wait_for
 
 
-@pytest.fixture
-def topic(request):
-    """A name of its own for each test."""
-    return request.node.name.replace("[", ".").replace("]", "")
-
-
 def url(kafka, options=""):
     return f"kafka://{kafka.bootstrap}{options}"
 

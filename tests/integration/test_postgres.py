@@ -86,7 +86,7 @@ def test_a_role_without_rights_prints_the_sql(run, pg_server, pg_database, role)
     assert f'GRANT CREATE ON DATABASE "{pg_database.name}" TO "{role}"' in done.stderr
     run("init", pg_database.url)
     done = run("relay", "--by", "polling", "--until-end", url, "stdout:", status=77)
-    assert f'GRANT onewrite_relay TO "{role}"' in done.stderr
+    assert done.stderr.endswith(f": GRANT onewrite_relay TO {role}\n")
     assert run("check", url, status=77)
 
 

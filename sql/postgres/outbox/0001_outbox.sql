@@ -110,13 +110,22 @@ CREATE TABLE onewrite.position (
     time              timestamptz NOT NULL DEFAULT clock_timestamp()
 ) WITH (fillfactor = 50);
 
--- Whether a row of the outbox still waits to be published.
+-- The rows of the outbox that wait to be published, in no order. The planner writes it out in place of a call.
+CREATE FUNCTION onewrite.waiting() RETURNS TABLE (seq bigint, "time" timestamptz, bytes bigint) LANGUAGE sql STABLE AS $$
+    SELECT o.seq, o."time", coalesce(octet_length(o.payload), octet_length(o.payload_bytes), 0)::bigint
+    FROM onewrite.outbox o
+    WHERE o.accepted_at IS NULL
+      AND (o.seq < (SELECT coalesce(min(a.first), 9223372036854775807) FROM onewrite.accepted a)
+           OR o.seq >= (SELECT max(a.first + octet_length(a.bits) * 8) FROM onewrite.accepted a)
+           OR NOT EXISTS (SELECT FROM onewrite.accepted a
+                          WHERE a.first <= o.seq
+                            AND CASE WHEN o.seq < a.first + octet_length(a.bits) * 8
+                                     THEN get_bit(a.bits, (o.seq - a.first)::int) = 1 ELSE false END))
+      AND ((SELECT c.relkind FROM pg_catalog.pg_class c WHERE c.oid = 'onewrite.outbox'::regclass) = 'r'
+           OR o.seq >= (SELECT coalesce(min(l.accepted_below), 0) FROM onewrite.lease l WHERE l.name LIKE 'outbox/%'))
+$$;
+
+-- Whether this one does.
 CREATE FUNCTION onewrite.waits(seq bigint) RETURNS boolean LANGUAGE sql STABLE AS $$
-    SELECT EXISTS (SELECT FROM onewrite.outbox o WHERE o.seq = $1 AND o.accepted_at IS NULL)
-       AND NOT EXISTS (SELECT FROM onewrite.accepted a
-                       WHERE a.first <= $1
-                         AND CASE WHEN $1 < a.first + octet_length(a.bits) * 8
-                                  THEN get_bit(a.bits, ($1 - a.first)::int) = 1 ELSE false END)
-       AND ((SELECT relkind FROM pg_catalog.pg_class WHERE oid = 'onewrite.outbox'::regclass) = 'r'
-            OR $1 >= (SELECT coalesce(min(accepted_below), 0) FROM onewrite.lease WHERE name LIKE 'outbox/%'))
+    SELECT EXISTS (SELECT FROM onewrite.waiting() w WHERE w.seq = $1)
 $$;
