@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Guard: a relay reads what onewrite.publish() writes, and reads it alone. Relays by polling and relays by log do not work on onewrite.outbox at the same time, which
- * would publish every row twice. Many of one kind may (they share the keys, or stand by); the second kind is refused.
+ * Guard: a relay reads what onewrite.publish() writes, and reads it alone. Relays by polling and relays by log do not
+ * work on onewrite.outbox at the same time, which would publish every row twice. Many of one kind may (they share the
+ * keys, or stand by); the second kind is refused.
  */
 #ifndef OW_SOURCE_POSTGRES_GUARD_H
 #define OW_SOURCE_POSTGRES_GUARD_H
