@@ -233,11 +233,11 @@ static double times(double a, double b)
 /* Debezium calculates with floating numbers, and 69359781.1 seconds are 69359781099999 microseconds so. */
 int64_t ow_dbz_interval_us(const struct ow_dbz_interval *interval)
 {
-    int64_t whole = interval->us / US_PER_SECOND;
+    int64_t whole = interval->us / US_PER_SECOND, whole_hours = whole / 3600, whole_minutes = whole / 60 % 60;
     double seconds = (double)(whole % 60) + (double)(interval->us % US_PER_SECOND) / 1e6;
     double days = times((double)interval->months, 30.4375) + (double)interval->days; /* 365.25 / 12 */
-    double hours = times(days, 24) + (double)(whole / 3600);
-    double minutes = times(hours, 60) + (double)(whole / 60 % 60);
+    double hours = times(days, 24) + (double)whole_hours;
+    double minutes = times(hours, 60) + (double)whole_minutes;
     double us = times(times(minutes, 60) + seconds, 1e6);
     if (us >= 0x1p63 || us < -0x1p63)
         return us < 0 ? INT64_MIN : INT64_MAX;

@@ -92,7 +92,7 @@ static int record(struct ow_relay *relay, struct ow_position position, struct ow
         return 1;
     if (!relay->broker_is_open)
         return 0;
-    if (has_transactions ? OW_MUTANT(DROP_UNRECORDED) : OW_MUTANT(CONFIRM_UNRECORDED))
+    if ((has_transactions && OW_MUTANT(DROP_UNRECORDED)) || (!has_transactions && OW_MUTANT(CONFIRM_UNRECORDED)))
         return 1;
     /* Never back: whoever had the source meanwhile may be further, and so may what the source has forgotten. */
     if (ow_position_compare(position, relay->stored) <= 0 && !OW_MUTANT(RECORD_BACK))
