@@ -17,8 +17,8 @@ enum {
     AGAIN_MS = 1000,   /* after a lost connection */
     PAGE_SIZE = 8192,  /* of the server's log */
     PAGE_HEADER_MAX = 40,
-    REST = 39,        /* while the log is behind: so many times as long as a step took */
-    LEFT_ROWS = 5000, /* of the table, looked at together */
+    REST = 39,         /* while the log is behind: so many times as long as a step took */
+    LEFT_ROWS = 20000, /* of the table, looked at together */
 };
 
 int ow_pg_pruner_init(struct ow_pg_pruner *p, const char *url, const char *shown, struct ow_error *err)
