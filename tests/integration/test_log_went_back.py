@@ -14,8 +14,8 @@ from postgres import INSERT, Database, new_server, query
 
 LABELS = ["log.slot-made:1", "relay.after-read:1", "relay.after-send:1", "relay.after-accept:1", "relay.after-confirm:1"]
 OURS, ANOTHER = "onewrite.outbox", "public.outbox"
-SHORT = [("journal", OURS, LABELS[2]), ("kafka", OURS, LABELS[0]), ("kafka", ANOTHER, LABELS[2]), ("exactly", OURS, LABELS[2]),
-         ("exactly", ANOTHER, LABELS[2])]
+SHORT = [("journal", OURS, LABELS[2]), ("journal", ANOTHER, LABELS[1]), ("kafka", OURS, LABELS[0]), ("kafka", ANOTHER, LABELS[2]),
+         ("exactly", OURS, LABELS[2]), ("exactly", ANOTHER, LABELS[2])]
 
 
 @pytest.fixture(scope="module")

@@ -16,7 +16,7 @@ static double dice(void *context)
 
 static void listen(void *context, enum ow_relay_event event, const char *text)
 {
-    static const char *const names[] = {"standby", "working", "notice", "trouble", "back",
+    static const char *const names[] = {"standby", "working", "notice",  "trouble",  "back",
                                         "aside",   "dropped", "misused", "went back"};
     const struct sim_node *node = context;
     struct sim_world *w = node->world;

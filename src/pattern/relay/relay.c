@@ -246,8 +246,10 @@ int ow_relay_step(struct ow_relay *relay, struct ow_wait *wait, struct ow_error 
     if (r == 0)
         r = ow_relay_open_both(relay, &first);
     if (r == 1)
+        r = ow_relay_forget_record(relay, &first);
+    if (r == 0 && relay->source_is_open && relay->broker_is_open && relay->is_resumed)
         r = read_all(relay, &first);
-    if (r == 0 && relay->broker_is_open)
+    if (r == 0 && relay->broker_is_open) /* what was read may have begun with a new slot */
         r = ow_relay_forget_record(relay, &first);
     if (r == 0 && relay->broker_is_open)
         r = ow_relay_send_all(relay, &first);
