@@ -203,8 +203,10 @@ SELECT CASE WHEN EXISTS (SELECT FROM pg_locks
             ELSE pg_advisory_lock_shared(1869050985, $1::int) IS NOT NULL END;
 
 -- Where onewrite.publish() leaves a message: 't' in the log without a table, 'f' in the table; no row: it is not there.
+-- Asked of the catalog, since the role may have no right to the schema.
 -- name: publish_is_tableless
-SELECT position('pg_logical_emit_message' IN prosrc) > 0 FROM pg_proc WHERE oid = to_regproc('onewrite.publish');
+SELECT position('pg_logical_emit_message' IN p.prosrc) > 0 FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace
+WHERE n.nspname = 'onewrite' AND p.proname = 'publish';
 
 -- Relays that are connected, this one included: each holds this lock together with the others.
 -- name: relay_join

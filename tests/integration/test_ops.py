@@ -450,7 +450,7 @@ def test_an_outbox_becomes_partitioned(run, shop, pg_database, pg_server):
 def test_a_slot_and_partitions(run, shop, pg_database, tmp_path):
     shop.place(orders=3)
     read_by_log(run, pg_database.url)
-    assert "drop it first" in run("init", "--outbox", "partitioned", pg_database.url, status=69).stderr
+    assert "drop it first" in run("init", "--outbox", "partitioned", pg_database.url, status=1).stderr
     run("drop", pg_database.url)
     run("init", "--outbox", "partitioned", "--partition-rows", "100", pg_database.url)
     shop.place(orders=250)

@@ -11,8 +11,8 @@
  *
  * The position of a log is on record before the log is told to forget: in the broker, with its transactions or by
  * record_position, or, where that broker can do neither, by the source itself. Recording costs a write, so confirmed
- * messages gather: until they are half a window, or a while has passed. What is read and not confirmed stays within one
- * window all the same.
+ * messages gather: until they are three quarters of a window, or a while has passed. What is read and not confirmed
+ * stays within one window all the same.
  *
  * A broker with transactions takes a batch and the source's position together; after a crash the relay asks
  * it about every message at or before that position, so that nothing is accepted twice, and nothing is
@@ -111,7 +111,7 @@ struct ow_relay {
     uint32_t confirming_count;
     struct ow_error tend_failure; /* while a call of the broker waited */
     int64_t refresh_due_ms;       /* of what is on record */
-    int64_t confirm_due_ms;       /* of a log: fewer than half a window wait for that */
+    int64_t confirm_due_ms;       /* of a log: fewer than three quarters of a window wait for that */
     int64_t held_ms;              /* when it was known last that no other relay has the source */
 };
 

@@ -151,7 +151,7 @@ static bool is_time_to_confirm(const struct ow_relay *relay)
     if (relay->confirming_count == 0 || !ow_relay_may_confirm(relay) || ow_relay_now_ms(relay) < relay->source_due_ms)
         return false;
     return !ow_relay_gathers(relay) || relay->is_draining ||
-           relay->confirming_count >= (relay->window.limits.count_max + 1) / 2 ||
+           relay->confirming_count >= relay->window.limits.count_max - relay->window.limits.count_max / 4 ||
            ow_relay_now_ms(relay) >= relay->confirm_due_ms || (relay->options.ends_at_end && relay->window.count == 0);
 }
 
