@@ -272,7 +272,7 @@ static int run(const void *options, char *const *arguments, size_t count, struct
     return ow_error_set(
         err, OW_EUSAGE,
         url.scheme->id == OW_SCHEME_KAFKA
-            ? "%s: onewrite drops nothing in a broker; what it has recorded there are two consumer groups, "
+            ? "%s: onewrite drops nothing in a broker; what it has recorded there is in two consumer groups, "
               "which kafka-consumer-groups.sh --delete --group takes away"
             : "%s: onewrite drops nothing in a broker; its file can be removed when nobody uses it",
         url.text);

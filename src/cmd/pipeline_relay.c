@@ -78,7 +78,7 @@ static void on_event(void *context, enum ow_relay_event event, const char *text)
         ow_log(OW_LOG_INFO, "working", "relay", p->work.name, "from", p->from, "to", p->to, NULL);
         break;
     case OW_RELAY_NOTICE:
-        ow_log(OW_LOG_WARN, "look", "relay", p->work.name, "notice", text, NULL);
+        ow_log(OW_LOG_WARN, "worth a look", "relay", p->work.name, "notice", text, NULL);
         break;
     case OW_RELAY_TROUBLE:
         ow_log(OW_LOG_WARN, "in trouble, trying again", "relay", p->work.name, "error", text, NULL);

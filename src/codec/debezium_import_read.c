@@ -102,7 +102,7 @@ static void add_code(struct ow_buf *to, uint32_t code)
     }
 }
 
-/* \uXXXX at the backslash. false: not four digits. */
+/* At the backslash of an escape: \u and four digits. False: there are no four. */
 static bool read_code(struct ow_bytes text, size_t at, uint32_t *ret)
 {
     char digits[5] = "", *end;
