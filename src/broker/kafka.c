@@ -25,6 +25,8 @@ enum {
     STALL_MS = 90000, /* longer than a request to a broker that does not answer takes to be tried elsewhere */
     FLUSH_MS = 1,     /* long enough for librdkafka's thread to see it */
     BURST_MS = 10,    /* so long all others wait for what is on its way to one that is slow */
+    MANY = 128,       /* after a burst of so many, */
+    GATHER_MS = 5,    /* the next one may gather for so long */
 };
 #define LINGER_MS "5" /* of librdkafka, which the end of a burst cuts short */
 
@@ -41,7 +43,8 @@ static void kafka_close(struct ow_broker *broker)
     ow_kafka_topics_done(&k->topics);
     ow_kafka_client_close(&k->client);
     k->in_flight = 0;
-    k->burst_is_open = k->burst_is_waited_for = false;
+    k->burst_is_waited_for = false;
+    k->burst_open_size = k->burst_size = 0;
     k->ends_ms = k->drained_ms = 0;
     k->own_first = k->own_count = 0;
     k->error = (struct ow_error){0};
@@ -80,20 +83,26 @@ static void kafka_discard(struct ow_broker *broker)
 
 /* --- sending -------------------------------------------------------------------------------------------- */
 
+/* When the next burst may begin. */
+static int64_t burst_due_ms(const struct ow_kafka_publisher *k)
+{
+    return k->in_flight > 0 ? k->burst_ms + BURST_MS : k->burst_size >= MANY ? k->burst_ms + GATHER_MS : 0;
+}
+
 static bool may_send(struct ow_kafka_publisher *k)
 {
-    bool may = !k->has_bursts || k->burst_is_open || k->in_flight == 0 ||
-               ow_clock_monotonic_ms() >= k->burst_ms + BURST_MS;
+    bool may = !k->has_bursts || k->burst_open_size > 0 || ow_clock_monotonic_ms() >= burst_due_ms(k);
     k->burst_is_waited_for = !may;
     return may;
 }
 
 static void end_burst(struct ow_kafka_publisher *k)
 {
-    if (!k->burst_is_open)
+    if (k->burst_open_size == 0)
         return;
     (void)rd_kafka_flush(k->client.rk, FLUSH_MS);
-    k->burst_is_open = false;
+    k->burst_size = k->burst_open_size;
+    k->burst_open_size = 0;
     k->burst_ms = ow_clock_monotonic_ms();
 }
 
@@ -179,7 +188,7 @@ static void kafka_wait(struct ow_broker *broker, struct ow_wait *wait)
     if (k->client.event || k->own_first < k->own_count || (k->error.code != 0 && k->drained_ms == 0))
         ow_wait_until(wait, 0);
     if (k->burst_is_waited_for)
-        ow_wait_until(wait, k->burst_ms + BURST_MS);
+        ow_wait_until(wait, burst_due_ms(k));
     k->burst_is_waited_for = false;
     if (k->drained_ms != 0)
         ow_wait_until(wait, ow_clock_monotonic_ms() + DRAIN_LOOK_MS);

@@ -23,7 +23,7 @@ static void hand_over(struct ow_kafka_publisher *k, struct ow_kafka_topic *topic
 {
     char why[OW_KAFKA_REASON_SIZE * 3];
     int count = atomic_load(&topic->partition_count);
-    k->burst_is_open = k->has_bursts;
+    k->burst_open_size += k->has_bursts;
     rd_kafka_resp_err_t code = ow_kafka_produce(k->client.rk, topic->handle, m, (void *)(uintptr_t)token);
     if (topic->state == OW_KAFKA_TOPIC_READY && atomic_load(&topic->partition_count) != count)
         ow_kafka_publisher_fail(k, OW_EIO, "a topic has another number of partitions now");

@@ -29,9 +29,12 @@ struct ow_kafka_publisher {
     int64_t progress_ms; /* when something was accepted, or first sent */
     /* What is handed over in one step is a burst, and goes at once; what comes while it is on its way gathers for the
        next. Left to itself librdkafka sends many small requests, and while all it may have on their way are, its
-       thread spins. Off where the user asks for a linger. */
-    bool has_bursts, burst_is_open, burst_is_waited_for;
-    int64_t burst_ms;     /* when the last one ended */
+       thread spins. After a large one the next gathers for a few milliseconds: each request costs what many messages
+       do. Off where the user asks for a linger. */
+    bool has_bursts, burst_is_waited_for;
+    uint32_t burst_open_size; /* messages of the one that is open; 0: none is */
+    uint32_t burst_size;      /* of the one before */
+    int64_t burst_ms;         /* when that one ended */
     char *position_topic; /* one that exists; NULL: none is known */
     char trouble[OW_KAFKA_REASON_SIZE + 128];
 };
