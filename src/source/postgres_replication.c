@@ -3,6 +3,7 @@
 
 #include <inttypes.h>
 #include <libpq-fe.h>
+#include <netinet/in.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/socket.h>
@@ -11,10 +12,13 @@
 
 enum {
     STATUS_EVERY_MS = 1000,
-    REPLY_MS = 30000,         /* how long the server may take to begin to stream */
-    GULP_BYTES = 64 * 1024,   /* while behind, what to be woken for */
-    GULP_MS = 1,              /* and how long to wait for it */
-    BEHIND_BYTES = 16 * 1024, /* so much at a time, and the reader is behind */
+    REPLY_MS = 30000,              /* how long the server may take to begin to stream */
+    GULP_BYTES = 64 * 1024,        /* while behind, what to be woken for */
+    GULP_MS = 1,                   /* and how long to wait for it */
+    NEAR_GULP_MS = 5,              /* on the same machine: how long it is left to gather, */
+    NEAR_BUFFER_BYTES = 64 * 1024, /* mostly at the server */
+    LOOK_MS = 4,                   /* so often it is seen how much has come, */
+    BEHIND_BYTES_MS = 16 * 1024,   /* and who gets so much in a millisecond is behind */
 };
 
 /* --- opening and closing ------------------------------------------------------------------------------ */
@@ -156,6 +160,31 @@ static int start_failed(struct ow_pg_replication *r, const PGresult *result, str
     return ow_postgres_fail(r->conn, result, r->shown, err);
 }
 
+static bool is_same_host(const struct sockaddr_storage *a, const struct sockaddr_storage *b)
+{
+    const struct sockaddr_in *a4 = (const void *)a, *b4 = (const void *)b;
+    const struct sockaddr_in6 *a6 = (const void *)a, *b6 = (const void *)b;
+    if (a->ss_family != b->ss_family)
+        return false;
+    return a->ss_family == AF_INET ? a4->sin_addr.s_addr == b4->sin_addr.s_addr
+                                   : a->ss_family == AF_INET6 && IN6_ARE_ADDR_EQUAL(&a6->sin6_addr, &b6->sin6_addr);
+}
+
+/* How the server is read while it has much to say. A local socket would have it wait. */
+static void choose_gulp(struct ow_pg_replication *r)
+{
+    struct sockaddr_storage peer = {0}, self = {0};
+    socklen_t peer_size = sizeof peer, self_size = sizeof self;
+    int bytes = NEAR_BUFFER_BYTES, fd = PQsocket(r->conn);
+    r->gulp = OW_PG_NO_GULP;
+    if (getpeername(fd, (struct sockaddr *)&peer, &peer_size) < 0 ||
+        getsockname(fd, (struct sockaddr *)&self, &self_size) < 0 || peer.ss_family == AF_UNIX)
+        return;
+    r->gulp = is_same_host(&peer, &self) ? OW_PG_NEAR_GULP : OW_PG_FAR_GULP;
+    if (r->gulp == OW_PG_NEAR_GULP)
+        (void)setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &bytes, sizeof bytes);
+}
+
 int ow_pg_replication_start(struct ow_pg_replication *r, const char *slot, const char *publication, bool has_messages,
                             struct ow_error *err)
 {
@@ -177,9 +206,7 @@ int ow_pg_replication_start(struct ow_pg_replication *r, const char *slot, const
         ow_postgres_drain(r->conn, REPLY_MS);
         return code;
     }
-    struct sockaddr_storage peer = {0};
-    socklen_t size = sizeof peer;
-    r->can_gulp = getpeername(PQsocket(r->conn), (struct sockaddr *)&peer, &size) == 0 && peer.ss_family != AF_UNIX;
+    choose_gulp(r);
     r->is_streaming = true;
     return 0;
 }
@@ -199,6 +226,14 @@ static int stream_ended(struct ow_pg_replication *r, struct ow_error *err)
     return ow_error_set(err, OW_EUNREACHABLE, "%s: the server has ended the stream of changes", r->shown);
 }
 
+/* Whoever was woken for something else leaves it to gather. */
+static bool is_worth_reading(const struct ow_pg_replication *r)
+{
+    struct pollfd socket = {.fd = PQsocket(r->conn), .events = POLLIN};
+    return !r->is_gulping || ow_clock_monotonic_ms() >= r->gulp_due_ms ||
+           (r->gulp == OW_PG_FAR_GULP && poll(&socket, 1, 0) != 0);
+}
+
 /* > 0: the size of what is in r->held; 0: nothing is there now; < 0. */
 static int take_frame(struct ow_pg_replication *r, struct ow_error *err)
 {
@@ -208,10 +243,24 @@ static int take_frame(struct ow_pg_replication *r, struct ow_error *err)
             return size;
         if (size == -1)
             return stream_ended(r, err);
+        if (turn == 0 && size == 0 && !is_worth_reading(r))
+            return 0;
         if (size < -1 || (turn == 0 && PQconsumeInput(r->conn) == 0))
             return ow_postgres_fail(r->conn, NULL, r->shown, err);
     }
+    r->gulp_due_ms = ow_clock_monotonic_ms() + (r->gulp == OW_PG_NEAR_GULP ? NEAR_GULP_MS : GULP_MS);
     return 0;
+}
+
+/* All that was there is read. */
+static void look_whether_behind(struct ow_pg_replication *r)
+{
+    int64_t now = ow_clock_monotonic_ms();
+    if (now - r->look_ms < LOOK_MS)
+        return;
+    r->is_behind = r->drained > (size_t)(now - r->look_ms) * BEHIND_BYTES_MS;
+    r->drained = 0;
+    r->look_ms = now;
 }
 
 /* Nothing is there now. What stands between may have lost the connection without a word, and TCP sees only as far as
@@ -241,8 +290,7 @@ int ow_pg_replication_next(struct ow_pg_replication *r, struct ow_pg_frame *ret,
     r->held = NULL;
     int size = take_frame(r, err);
     if (size <= 0) {
-        r->is_behind = r->drained > BEHIND_BYTES;
-        r->drained = 0;
+        look_whether_behind(r);
         return size < 0 ? size : bear_silence(r, err);
     }
     r->quiet_since_ms = 0;
@@ -280,13 +328,14 @@ void ow_pg_replication_wait(struct ow_pg_replication *r, struct ow_wait *wait)
 {
     if (!r->conn)
         return;
-    bool gulps = r->is_streaming && r->is_behind && r->can_gulp;
-    if (gulps != r->is_gulping) {
+    bool gulps = r->is_streaming && r->is_behind && r->gulp != OW_PG_NO_GULP;
+    if (gulps != r->is_gulping && r->gulp == OW_PG_FAR_GULP) {
         int bytes = gulps ? GULP_BYTES : 1;
         (void)setsockopt(PQsocket(r->conn), SOL_SOCKET, SO_RCVLOWAT, &bytes, sizeof bytes);
-        r->is_gulping = gulps;
     }
+    r->is_gulping = gulps;
     if (gulps)
-        ow_wait_until(wait, ow_clock_monotonic_ms() + GULP_MS);
-    ow_wait_add(wait, PQsocket(r->conn), POLLIN);
+        ow_wait_until(wait, r->gulp_due_ms);
+    if (!gulps || r->gulp == OW_PG_FAR_GULP)
+        ow_wait_add(wait, PQsocket(r->conn), POLLIN);
 }

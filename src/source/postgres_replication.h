@@ -4,8 +4,12 @@
  * streams. Private to src/source.
  *
  * The server writes each message by itself. Who wakes up for each of them burns two processors, so while the reader is
- * behind, wait() asks to be woken for a larger gulp (SO_RCVLOWAT, with a short deadline for what is less); caught up,
- * it waits for the first byte.
+ * behind it reads in gulps; caught up, it waits for the first byte.
+ *
+ * From another machine a gulp is what SO_RCVLOWAT wakes for, or what is there after a millisecond. On the same machine
+ * each of those writes would be carried through the whole of TCP at the cost of the server's process, which is what
+ * decoding waits for. Where the reader has little room and leaves it full for a while, they gather at the server and
+ * come in one piece: half as many messages again in the same time, for less on both sides (docs/benchmarks.md).
  */
 #ifndef OW_SOURCE_POSTGRES_REPLICATION_H
 #define OW_SOURCE_POSTGRES_REPLICATION_H
@@ -27,9 +31,12 @@ struct ow_pg_replication {
     /* private */
     struct pg_conn *conn;
     char *held; /* libpq's buffer with the frame that was given out last */
-    bool is_streaming, is_behind, is_gulping, can_gulp;
-    size_t drained; /* bytes since the socket was empty */
-    uint64_t told;  /* flushed, as the server knows it */
+    bool is_streaming, is_behind, is_gulping;
+    enum { OW_PG_NO_GULP, OW_PG_NEAR_GULP, OW_PG_FAR_GULP } gulp;
+    size_t drained;      /* bytes that were read since look_ms */
+    int64_t look_ms;     /* when it was seen last whether it is behind */
+    int64_t gulp_due_ms; /* when what is less than a gulp is read too */
+    uint64_t told;       /* flushed, as the server knows it */
     int64_t status_due_ms;
     int64_t quiet_since_ms, asked_ms; /* 0: something has just come; it was not asked since */
 };
