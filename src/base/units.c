@@ -22,6 +22,13 @@ int64_t ow_clock_monotonic_ms(void)
     return clock_ms(CLOCK_MONOTONIC);
 }
 
+int64_t ow_clock_monotonic_us(void)
+{
+    struct timespec t = {0};
+    (void)clock_gettime(CLOCK_MONOTONIC, &t);
+    return (int64_t)t.tv_sec * 1000000 + t.tv_nsec / 1000;
+}
+
 double ow_dice_roll(void)
 {
     uint64_t bits = 0;

@@ -9,6 +9,7 @@
 
 int64_t ow_clock_wall_ms(void);      /* milliseconds since 1970-01-01 UTC */
 int64_t ow_clock_monotonic_ms(void); /* for waiting and for measuring; never goes back */
+int64_t ow_clock_monotonic_us(void); /* likewise, for less than a millisecond */
 double ow_dice_roll(void);           /* [0, 1), from the system's generator; any thread */
 
 #define OW_TIME_TEXT_SIZE 32

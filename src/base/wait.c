@@ -1,8 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "base/wait.h"
 
-#include <limits.h>
-
 #include "base/units.h"
 
 void ow_wait_add(struct ow_wait *wait, int fd, short events)
@@ -14,10 +12,12 @@ void ow_wait_add(struct ow_wait *wait, int fd, short events)
 
 void ow_wait_sleep(struct ow_wait *wait)
 {
-    int timeout_ms = -1;
+    int64_t us = wait->nap_us;
     if (wait->deadline_ms != OW_WAIT_FOR_EVER) {
-        int64_t left = wait->deadline_ms - ow_clock_monotonic_ms();
-        timeout_ms = left <= 0 ? 0 : left > INT_MAX ? INT_MAX : (int)left;
+        int64_t left_ms = wait->deadline_ms - ow_clock_monotonic_ms();
+        us = left_ms < us / 1000 ? left_ms * 1000 : us;
     }
-    (void)poll(wait->fds, wait->count, timeout_ms);
+    us = us < 0 ? 0 : us;
+    const struct timespec timeout = {.tv_sec = us / 1000000, .tv_nsec = us % 1000000 * 1000};
+    (void)ppoll(wait->fds, wait->count, us == OW_WAIT_FOR_EVER ? NULL : &timeout, NULL);
 }

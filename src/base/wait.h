@@ -17,12 +17,13 @@ struct ow_wait {
     struct pollfd fds[OW_WAIT_FDS_MAX];
     unsigned count;
     int64_t deadline_ms; /* monotonic; OW_WAIT_FOR_EVER: none */
+    int64_t nap_us;      /* likewise, from the beginning of the sleep on */
 };
 
 static inline void ow_wait_init(struct ow_wait *wait)
 {
     wait->count = 0;
-    wait->deadline_ms = OW_WAIT_FOR_EVER;
+    wait->deadline_ms = wait->nap_us = OW_WAIT_FOR_EVER;
 }
 /* fd < 0 is ignored; so is one too many (the deadline then decides). events as for poll(2). */
 void ow_wait_add(struct ow_wait *wait, int fd, short events);
@@ -30,6 +31,12 @@ static inline void ow_wait_until(struct ow_wait *wait, int64_t deadline_ms)
 {
     if (deadline_ms < wait->deadline_ms)
         wait->deadline_ms = deadline_ms;
+}
+/* For what is a matter of less than a millisecond: sleeps no longer than this. */
+static inline void ow_wait_nap(struct ow_wait *wait, int64_t us)
+{
+    if (us < wait->nap_us)
+        wait->nap_us = us;
 }
 /* Sleeps until a descriptor is ready, the deadline has passed, or a signal came. */
 void ow_wait_sleep(struct ow_wait *wait);

@@ -13,10 +13,9 @@
 enum {
     STATUS_EVERY_MS = 1000,
     REPLY_MS = 30000,              /* how long the server may take to begin to stream */
-    GULP_BYTES = 64 * 1024,        /* while behind, what to be woken for */
-    GULP_MS = 1,                   /* and how long to wait for it */
-    NEAR_GULP_MS = 5,              /* on the same machine: how long it is left to gather, */
-    NEAR_BUFFER_BYTES = 64 * 1024, /* mostly at the server */
+    GULP_US = 5000,                /* while behind, how long it is left to gather, */
+    LOCAL_GULP_US = 300,           /* by a local socket, which has room for little, */
+    NEAR_BUFFER_BYTES = 64 * 1024, /* and how much of that here, on the server's own machine */
     LOOK_MS = 4,                   /* so often it is seen how much has come, */
     BEHIND_BYTES_MS = 16 * 1024,   /* and who gets so much in a millisecond is behind */
 };
@@ -170,18 +169,15 @@ static bool is_same_host(const struct sockaddr_storage *a, const struct sockaddr
                                    : a->ss_family == AF_INET6 && IN6_ARE_ADDR_EQUAL(&a6->sin6_addr, &b6->sin6_addr);
 }
 
-/* How the server is read while it has much to say. A local socket would have it wait. */
 static void choose_gulp(struct ow_pg_replication *r)
 {
     struct sockaddr_storage peer = {0}, self = {0};
     socklen_t peer_size = sizeof peer, self_size = sizeof self;
     int bytes = NEAR_BUFFER_BYTES, fd = PQsocket(r->conn);
-    r->gulp = OW_PG_NO_GULP;
-    if (getpeername(fd, (struct sockaddr *)&peer, &peer_size) < 0 ||
-        getsockname(fd, (struct sockaddr *)&self, &self_size) < 0 || peer.ss_family == AF_UNIX)
-        return;
-    r->gulp = is_same_host(&peer, &self) ? OW_PG_NEAR_GULP : OW_PG_FAR_GULP;
-    if (r->gulp == OW_PG_NEAR_GULP)
+    bool is_known = getpeername(fd, (struct sockaddr *)&peer, &peer_size) == 0 &&
+                    getsockname(fd, (struct sockaddr *)&self, &self_size) == 0;
+    r->gulp_us = is_known && peer.ss_family == AF_UNIX ? LOCAL_GULP_US : GULP_US;
+    if (is_known && is_same_host(&peer, &self))
         (void)setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &bytes, sizeof bytes);
 }
 
@@ -229,9 +225,7 @@ static int stream_ended(struct ow_pg_replication *r, struct ow_error *err)
 /* Whoever was woken for something else leaves it to gather. */
 static bool is_worth_reading(const struct ow_pg_replication *r)
 {
-    struct pollfd socket = {.fd = PQsocket(r->conn), .events = POLLIN};
-    return !r->is_gulping || ow_clock_monotonic_ms() >= r->gulp_due_ms ||
-           (r->gulp == OW_PG_FAR_GULP && poll(&socket, 1, 0) != 0);
+    return !r->is_behind || ow_clock_monotonic_us() >= r->gulp_due_us;
 }
 
 /* > 0: the size of what is in r->held; 0: nothing is there now; < 0. */
@@ -248,7 +242,7 @@ static int take_frame(struct ow_pg_replication *r, struct ow_error *err)
         if (size < -1 || (turn == 0 && PQconsumeInput(r->conn) == 0))
             return ow_postgres_fail(r->conn, NULL, r->shown, err);
     }
-    r->gulp_due_ms = ow_clock_monotonic_ms() + (r->gulp == OW_PG_NEAR_GULP ? NEAR_GULP_MS : GULP_MS);
+    r->gulp_due_us = ow_clock_monotonic_us() + r->gulp_us;
     return 0;
 }
 
@@ -328,14 +322,8 @@ void ow_pg_replication_wait(struct ow_pg_replication *r, struct ow_wait *wait)
 {
     if (!r->conn)
         return;
-    bool gulps = r->is_streaming && r->is_behind && r->gulp != OW_PG_NO_GULP;
-    if (gulps != r->is_gulping && r->gulp == OW_PG_FAR_GULP) {
-        int bytes = gulps ? GULP_BYTES : 1;
-        (void)setsockopt(PQsocket(r->conn), SOL_SOCKET, SO_RCVLOWAT, &bytes, sizeof bytes);
-    }
-    r->is_gulping = gulps;
-    if (gulps)
-        ow_wait_until(wait, r->gulp_due_ms);
-    if (!gulps || r->gulp == OW_PG_FAR_GULP)
+    if (r->is_behind)
+        ow_wait_nap(wait, r->gulp_due_us - ow_clock_monotonic_us());
+    else
         ow_wait_add(wait, PQsocket(r->conn), POLLIN);
 }

@@ -3,13 +3,10 @@
  * Replication connection: PostgreSQL's stream of changes, over libpq, without ever waiting inside a call once it
  * streams. Private to src/source.
  *
- * The server writes each message by itself. Who wakes up for each of them burns two processors, so while the reader is
- * behind it reads in gulps; caught up, it waits for the first byte.
- *
- * From another machine a gulp is what SO_RCVLOWAT wakes for, or what is there after a millisecond. On the same machine
- * each of those writes would be carried through the whole of TCP at the cost of the server's process, which is what
- * decoding waits for. Where the reader has little room and leaves it full for a while, they gather at the server and
- * come in one piece: half as many messages again in the same time, for less on both sides (docs/benchmarks.md).
+ * The server writes each message by itself. Who wakes up for each of them burns two processors, and each is carried
+ * through the whole of TCP at the cost of the server's process, which is what decoding waits for. So while the reader
+ * is behind it leaves what comes alone for some milliseconds: then most of it gathers at the server, and comes in one
+ * piece (docs/benchmarks.md). Caught up, it waits for the first byte.
  */
 #ifndef OW_SOURCE_POSTGRES_REPLICATION_H
 #define OW_SOURCE_POSTGRES_REPLICATION_H
@@ -31,11 +28,11 @@ struct ow_pg_replication {
     /* private */
     struct pg_conn *conn;
     char *held; /* libpq's buffer with the frame that was given out last */
-    bool is_streaming, is_behind, is_gulping;
-    enum { OW_PG_NO_GULP, OW_PG_NEAR_GULP, OW_PG_FAR_GULP } gulp;
+    bool is_streaming, is_behind;
     size_t drained;      /* bytes that were read since look_ms */
     int64_t look_ms;     /* when it was seen last whether it is behind */
-    int64_t gulp_due_ms; /* when what is less than a gulp is read too */
+    int64_t gulp_us;     /* how long it is left to gather */
+    int64_t gulp_due_us; /* when that ends */
     uint64_t told;       /* flushed, as the server knows it */
     int64_t status_due_ms;
     int64_t quiet_since_ms, asked_ms; /* 0: something has just come; it was not asked since */

@@ -2,6 +2,7 @@
 #include "unit.h"
 
 #include "base/units.h"
+#include "base/wait.h"
 
 struct sample {
     const char *text;
@@ -171,6 +172,26 @@ static void test_clocks_and_dice(void **state)
     assert_true(low < 0.1 && high > 0.9);
 }
 
+/* A sleep ends with whatever is first; what is over already does not begin it. */
+static void test_sleeps(void **state)
+{
+    (void)state;
+    struct ow_wait wait;
+    ow_wait_init(&wait);
+    ow_wait_until(&wait, ow_clock_monotonic_ms() + 3600000);
+    ow_wait_nap(&wait, 2000);
+    ow_wait_nap(&wait, 3600000000);
+    int64_t before_us = ow_clock_monotonic_us();
+    ow_wait_sleep(&wait);
+    assert_true(ow_clock_monotonic_us() - before_us >= 2000);
+    ow_wait_nap(&wait, -1);
+    ow_wait_sleep(&wait);
+    ow_wait_init(&wait);
+    ow_wait_nap(&wait, 3600000000);
+    ow_wait_until(&wait, ow_clock_monotonic_ms() - 1);
+    ow_wait_sleep(&wait);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -178,7 +199,7 @@ int main(void)
         cmocka_unit_test(test_integers),        cmocka_unit_test(test_null_is_refused),
         cmocka_unit_test(test_time_format),     cmocka_unit_test(test_duration_format),
         cmocka_unit_test(test_size_format),     cmocka_unit_test(test_round_trip),
-        cmocka_unit_test(test_clocks_and_dice),
+        cmocka_unit_test(test_clocks_and_dice), cmocka_unit_test(test_sleeps),
     };
     return cmocka_run_group_tests_name("units", tests, NULL, NULL);
 }
