@@ -12,12 +12,15 @@
 
 enum {
     STATUS_EVERY_MS = 1000,
-    REPLY_MS = 30000,              /* how long the server may take to begin to stream */
-    GULP_US = 5000,                /* while behind, how long it is left to gather, */
-    LOCAL_GULP_US = 300,           /* by a local socket, which has room for little, */
-    NEAR_BUFFER_BYTES = 64 * 1024, /* and how much of that here, on the server's own machine */
-    LOOK_MS = 4,                   /* so often it is seen how much has come, */
-    BEHIND_BYTES_MS = 16 * 1024,   /* and who gets so much in a millisecond is behind */
+    REPLY_MS = 30000,        /* how long the server may take to begin to stream */
+    GULP_BYTES = 256 * 1024, /* while behind, how much is left to gather: more, and the server has to wait */
+    GULP_US_MIN = 200,       /* how long that may take */
+    GULP_US_MAX = 5000,
+    LOCAL_GULP_US = 300,            /* by a local socket, which has room for little */
+    NEAR_BUFFER_BYTES = 128 * 1024, /* on the server's own machine, how much of it gathers here */
+    LOOK_MS = 4,                    /* so often it is seen how much has come, */
+    BEHIND_BYTES_MS = 16 * 1024,    /* and who gets so much in a millisecond is behind, */
+    SMALL_BYTES = 1024,             /* and in messages of so little does well to gather them */
 };
 
 /* --- opening and closing ------------------------------------------------------------------------------ */
@@ -159,28 +162,6 @@ static int start_failed(struct ow_pg_replication *r, const PGresult *result, str
     return ow_postgres_fail(r->conn, result, r->shown, err);
 }
 
-static bool is_same_host(const struct sockaddr_storage *a, const struct sockaddr_storage *b)
-{
-    const struct sockaddr_in *a4 = (const void *)a, *b4 = (const void *)b;
-    const struct sockaddr_in6 *a6 = (const void *)a, *b6 = (const void *)b;
-    if (a->ss_family != b->ss_family)
-        return false;
-    return a->ss_family == AF_INET ? a4->sin_addr.s_addr == b4->sin_addr.s_addr
-                                   : a->ss_family == AF_INET6 && IN6_ARE_ADDR_EQUAL(&a6->sin6_addr, &b6->sin6_addr);
-}
-
-static void choose_gulp(struct ow_pg_replication *r)
-{
-    struct sockaddr_storage peer = {0}, self = {0};
-    socklen_t peer_size = sizeof peer, self_size = sizeof self;
-    int bytes = NEAR_BUFFER_BYTES, fd = PQsocket(r->conn);
-    bool is_known = getpeername(fd, (struct sockaddr *)&peer, &peer_size) == 0 &&
-                    getsockname(fd, (struct sockaddr *)&self, &self_size) == 0;
-    r->gulp_us = is_known && peer.ss_family == AF_UNIX ? LOCAL_GULP_US : GULP_US;
-    if (is_known && is_same_host(&peer, &self))
-        (void)setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &bytes, sizeof bytes);
-}
-
 int ow_pg_replication_start(struct ow_pg_replication *r, const char *slot, const char *publication, bool has_messages,
                             struct ow_error *err)
 {
@@ -202,7 +183,6 @@ int ow_pg_replication_start(struct ow_pg_replication *r, const char *slot, const
         ow_postgres_drain(r->conn, REPLY_MS);
         return code;
     }
-    choose_gulp(r);
     r->is_streaming = true;
     return 0;
 }
@@ -228,6 +208,16 @@ static bool is_worth_reading(const struct ow_pg_replication *r)
     return !r->is_behind || ow_clock_monotonic_us() >= r->gulp_due_us;
 }
 
+/* All that was there is read. The next takes half as long as this one did, and half as long as this one should have. */
+static void end_gulp(struct ow_pg_replication *r)
+{
+    int64_t right_us = r->gulp > 0 ? r->gulp_us * GULP_BYTES / (int64_t)r->gulp : r->gulp_us_max;
+    r->gulp_us = (r->gulp_us + (right_us < r->gulp_us_max ? right_us : r->gulp_us_max)) / 2;
+    r->gulp_us = r->gulp_us > GULP_US_MIN ? r->gulp_us : GULP_US_MIN;
+    r->gulp_due_us = ow_clock_monotonic_us() + r->gulp_us;
+    r->gulp = 0;
+}
+
 /* > 0: the size of what is in r->held; 0: nothing is there now; < 0. */
 static int take_frame(struct ow_pg_replication *r, struct ow_error *err)
 {
@@ -242,19 +232,44 @@ static int take_frame(struct ow_pg_replication *r, struct ow_error *err)
         if (size < -1 || (turn == 0 && PQconsumeInput(r->conn) == 0))
             return ow_postgres_fail(r->conn, NULL, r->shown, err);
     }
-    r->gulp_due_us = ow_clock_monotonic_us() + r->gulp_us;
+    end_gulp(r);
     return 0;
 }
 
-/* All that was there is read. */
+static bool is_same_host(const struct sockaddr_storage *a, const struct sockaddr_storage *b)
+{
+    const struct sockaddr_in *a4 = (const void *)a, *b4 = (const void *)b;
+    const struct sockaddr_in6 *a6 = (const void *)a, *b6 = (const void *)b;
+    if (a->ss_family != b->ss_family)
+        return false;
+    return a->ss_family == AF_INET ? a4->sin_addr.s_addr == b4->sin_addr.s_addr
+                                   : a->ss_family == AF_INET6 && IN6_ARE_ADDR_EQUAL(&a6->sin6_addr, &b6->sin6_addr);
+}
+
+/* With less room here more of it gathers at the server. From elsewhere TCP finds out what room it takes. */
+static void begin_to_gulp(struct ow_pg_replication *r)
+{
+    struct sockaddr_storage peer = {0}, self = {0};
+    socklen_t peer_size = sizeof peer, self_size = sizeof self;
+    int bytes = NEAR_BUFFER_BYTES, fd = PQsocket(r->conn);
+    bool is_known = getpeername(fd, (struct sockaddr *)&peer, &peer_size) == 0 &&
+                    getsockname(fd, (struct sockaddr *)&self, &self_size) == 0;
+    r->gulp_us = GULP_US_MIN;
+    r->gulp_us_max = is_known && peer.ss_family == AF_UNIX ? LOCAL_GULP_US : GULP_US_MAX;
+    if (is_known && is_same_host(&peer, &self))
+        (void)setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &bytes, sizeof bytes);
+}
+
 static void look_whether_behind(struct ow_pg_replication *r)
 {
     int64_t now = ow_clock_monotonic_ms();
     if (now - r->look_ms < LOOK_MS)
         return;
-    r->is_behind = r->drained > (size_t)(now - r->look_ms) * BEHIND_BYTES_MS;
-    r->drained = 0;
+    r->is_behind = r->drained > (size_t)(now - r->look_ms) * BEHIND_BYTES_MS && r->drained < r->frames * SMALL_BYTES;
+    r->drained = r->frames = 0;
     r->look_ms = now;
+    if (r->is_behind && r->gulp_us_max == 0)
+        begin_to_gulp(r);
 }
 
 /* Nothing is there now. What stands between may have lost the connection without a word, and TCP sees only as far as
@@ -289,6 +304,8 @@ int ow_pg_replication_next(struct ow_pg_replication *r, struct ow_pg_frame *ret,
     }
     r->quiet_since_ms = 0;
     r->drained += (size_t)size;
+    r->frames++;
+    r->gulp += (size_t)size;
     int code = ow_pg_frame_read((struct ow_bytes){r->held, (size_t)size}, ret, err);
     if (code < 0)
         return ow_error_prefix(err, "%s", r->shown);

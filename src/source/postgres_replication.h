@@ -29,11 +29,13 @@ struct ow_pg_replication {
     struct pg_conn *conn;
     char *held; /* libpq's buffer with the frame that was given out last */
     bool is_streaming, is_behind;
-    size_t drained;      /* bytes that were read since look_ms */
-    int64_t look_ms;     /* when it was seen last whether it is behind */
-    int64_t gulp_us;     /* how long it is left to gather */
-    int64_t gulp_due_us; /* when that ends */
-    uint64_t told;       /* flushed, as the server knows it */
+    size_t drained, frames; /* bytes and messages that were read since look_ms */
+    int64_t look_ms;        /* when it was seen last whether it is behind */
+    size_t gulp;            /* bytes that were read since it was left to gather, */
+    int64_t gulp_us;        /* for so long, */
+    int64_t gulp_us_max;    /* at most; 0: it never was behind */
+    int64_t gulp_due_us;    /* when the next one may be read */
+    uint64_t told;          /* flushed, as the server knows it */
     int64_t status_due_ms;
     int64_t quiet_since_ms, asked_ms; /* 0: something has just come; it was not asked since */
 };

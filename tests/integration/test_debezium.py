@@ -198,8 +198,8 @@ def test_nothing_but_drops_in_transactions(run, tmp_path, pg_database, kafka):  
             if i == 30:
                 before = pg_database.one("SELECT pg_current_wal_lsn()")
         run("run", "--until-end", config)
-        assert pg_database.one("SELECT confirmed_flush_lsn >= %s FROM pg_replication_slots WHERE slot_name = %s", before,
-                               f"{pg_database.name}_dbz")
+        wait_for(lambda: pg_database.one("SELECT confirmed_flush_lsn >= %s FROM pg_replication_slots WHERE slot_name = %s", before,
+                                         f"{pg_database.name}_dbz"), "the server to take what the relay has said at its end", 10)
     write_row(pg_database, tables, simple_case("drops", [("INSERT", 3, "a", '{"v": 4}')])["rows"][0])
     run("run", "--until-end", config)
     assert values(kafka, "drops.Order") == ['{"v": 1}', '{"v": 3}', '{"v": 4}']
