@@ -202,40 +202,6 @@ static int stream_ended(struct ow_pg_replication *r, struct ow_error *err)
     return ow_error_set(err, OW_EUNREACHABLE, "%s: the server has ended the stream of changes", r->shown);
 }
 
-/* Whoever was woken for something else leaves it to gather. */
-static bool is_worth_reading(const struct ow_pg_replication *r)
-{
-    return !r->is_behind || ow_clock_monotonic_us() >= r->gulp_due_us;
-}
-
-/* All that was there is read. The next takes half as long as this one did, and half as long as this one should have. */
-static void end_gulp(struct ow_pg_replication *r)
-{
-    int64_t right_us = r->gulp > 0 ? r->gulp_us * GULP_BYTES / (int64_t)r->gulp : r->gulp_us_max;
-    r->gulp_us = (r->gulp_us + (right_us < r->gulp_us_max ? right_us : r->gulp_us_max)) / 2;
-    r->gulp_us = r->gulp_us > GULP_US_MIN ? r->gulp_us : GULP_US_MIN;
-    r->gulp_due_us = ow_clock_monotonic_us() + r->gulp_us;
-    r->gulp = 0;
-}
-
-/* > 0: the size of what is in r->held; 0: nothing is there now; < 0. */
-static int take_frame(struct ow_pg_replication *r, struct ow_error *err)
-{
-    for (int turn = 0; turn < 2; turn++) {
-        int size = PQgetCopyData(r->conn, &r->held, 1);
-        if (size > 0)
-            return size;
-        if (size == -1)
-            return stream_ended(r, err);
-        if (turn == 0 && size == 0 && !is_worth_reading(r))
-            return 0;
-        if (size < -1 || (turn == 0 && PQconsumeInput(r->conn) == 0))
-            return ow_postgres_fail(r->conn, NULL, r->shown, err);
-    }
-    end_gulp(r);
-    return 0;
-}
-
 static bool is_same_host(const struct sockaddr_storage *a, const struct sockaddr_storage *b)
 {
     const struct sockaddr_in *a4 = (const void *)a, *b4 = (const void *)b;
@@ -272,6 +238,41 @@ static void look_whether_behind(struct ow_pg_replication *r)
         begin_to_gulp(r);
 }
 
+/* Whoever was woken for something else leaves it to gather. */
+static bool is_worth_reading(const struct ow_pg_replication *r)
+{
+    return !r->is_behind || ow_clock_monotonic_us() >= r->gulp_due_us;
+}
+
+/* All that was there is read. The next takes half as long as this one did, and half as long as this one should have. */
+static void end_gulp(struct ow_pg_replication *r)
+{
+    int64_t right_us = r->gulp > 0 ? r->gulp_us * GULP_BYTES / (int64_t)r->gulp : r->gulp_us_max;
+    r->gulp_us = (r->gulp_us + (right_us < r->gulp_us_max ? right_us : r->gulp_us_max)) / 2;
+    r->gulp_us = r->gulp_us > GULP_US_MIN ? r->gulp_us : GULP_US_MIN;
+    r->gulp_due_us = ow_clock_monotonic_us() + r->gulp_us;
+    r->gulp = 0;
+}
+
+/* > 0: the size of what is in r->held; 0: nothing is there now; < 0. */
+static int take_frame(struct ow_pg_replication *r, struct ow_error *err)
+{
+    for (int turn = 0; turn < 2; turn++) {
+        int size = PQgetCopyData(r->conn, &r->held, 1);
+        if (size > 0)
+            return size;
+        if (size == -1)
+            return stream_ended(r, err);
+        if (turn == 0 && size == 0 && !is_worth_reading(r))
+            return 0;
+        if (size < -1 || (turn == 0 && PQconsumeInput(r->conn) == 0))
+            return ow_postgres_fail(r->conn, NULL, r->shown, err);
+    }
+    end_gulp(r);
+    look_whether_behind(r);
+    return 0;
+}
+
 /* Nothing is there now. What stands between may have lost the connection without a word, and TCP sees only as far as
    the next host: a server that lives answers when it is asked. */
 static int bear_silence(struct ow_pg_replication *r, struct ow_error *err)
@@ -298,10 +299,8 @@ int ow_pg_replication_next(struct ow_pg_replication *r, struct ow_pg_frame *ret,
     PQfreemem(r->held);
     r->held = NULL;
     int size = take_frame(r, err);
-    if (size <= 0) {
-        look_whether_behind(r);
+    if (size <= 0)
         return size < 0 ? size : bear_silence(r, err);
-    }
     r->quiet_since_ms = 0;
     r->drained += (size_t)size;
     r->frames++;
