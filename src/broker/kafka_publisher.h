@@ -35,7 +35,7 @@ struct ow_kafka_publisher {
     uint32_t burst_open_size; /* messages of the one that is open; 0: none is */
     uint32_t burst_size;      /* of the one before */
     int64_t burst_ms;         /* when that one ended */
-    char *position_topic; /* one that exists; NULL: none is known */
+    char *position_topic;     /* one that exists; NULL: none is known */
     char trouble[OW_KAFKA_REASON_SIZE + 128];
 };
 
